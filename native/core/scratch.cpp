@@ -1,0 +1,50 @@
+#include "scratch.h"
+
+#include <cstdlib>
+
+#include "check.h"
+
+namespace luffy {
+
+namespace {
+constexpr size_t kAlignment = 64;
+constexpr size_t kSmallestBlock = size_t{1} << 20;
+}  // namespace
+
+ScratchArena::~ScratchArena() { trim(); }
+
+void ScratchArena::trim() {
+  for (const Block& block : blocks_) std::free(block.data);
+  blocks_.clear();
+  used_ = 0;
+  held_ = 0;
+}
+
+void ScratchArena::add_block(size_t bytes) {
+  void* data = std::aligned_alloc(kAlignment, bytes);
+  if (data == nullptr) fail_out_of_memory("scratch memory of an op", bytes);
+  blocks_.push_back({data, bytes});
+  held_ += bytes;
+  used_ = 0;
+}
+
+void* ScratchArena::take(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) fail_out_of_memory("scratch memory of an op", bytes);
+  bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (blocks_.empty() || blocks_.back().bytes - used_ < bytes) {
+    add_block(bytes > kSmallestBlock ? bytes : kSmallestBlock);
+  }
+  void* data = static_cast<char*>(blocks_.back().data) + used_;
+  used_ += bytes;
+  return data;
+}
+
+void ScratchArena::reset() {
+  used_ = 0;
+  if (blocks_.size() < 2) return;
+  const size_t total = held();
+  trim();
+  add_block(total);
+}
+
+}  // namespace luffy

@@ -1,0 +1,101 @@
+#include "thread-pool.h"
+
+namespace luffy {
+
+namespace {
+
+// About 50 microseconds: longer than the gap between two ops of a step, shorter than a reader would notice.
+constexpr int kSpins = 2000;
+
+inline void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  workers_.reserve(static_cast<size_t>(threads > 1 ? threads - 1 : 0));
+  for (int thread = 1; thread < threads; ++thread) {
+    workers_.emplace_back([this, thread] { work(thread); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::take_indices(int thread) {
+  for (;;) {
+    const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
+    if (index >= count_ || failed_.load(std::memory_order_relaxed)) return;
+    try {
+      body_(argument_, index, thread);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!failed_.exchange(true)) error_ = std::current_exception();
+    }
+  }
+}
+
+void ThreadPool::work(int thread) {
+  uint64_t seen = 0;
+  for (;;) {
+    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause_briefly();
+    if (generation_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
+    }
+    if (stop_) return;
+    seen = generation_.load(std::memory_order_acquire);
+    take_indices(thread);
+    busy_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+void ThreadPool::run(int64_t count, Body body, void* argument) {
+  if (count <= 0) return;
+  if (count == 1 || workers_.empty()) {
+    for (int64_t index = 0; index < count; ++index) body(argument, index, 0);
+    return;
+  }
+  body_ = body;
+  argument_ = argument;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  failed_.store(false, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+  wake_.notify_all();
+  take_indices(0);
+  int spins = 0;
+  while (busy_.load(std::memory_order_acquire) != 0) {
+    if (++spins < kSpins) {
+      pause_briefly();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  if (failed_.load(std::memory_order_relaxed)) {
+    std::exception_ptr error;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      error = error_;
+      error_ = nullptr;
+    }
+    std::rethrow_exception(error);
+  }
+}
+
+}  // namespace luffy

@@ -1,0 +1,33 @@
+// attention: causal, grouped-query, over packed sequences that may share a prefix of keys. No T x T matrix in memory.
+//
+//   q[T, H*D], k[T, K*D], v[T, K*D], out[T, H*D] float32, rows may be strided; H a multiple of K; D from 8 to 256, even.
+//   Query head h reads key/value head h / (H / K). lse[T, H] float32: the log of each softmax's normaliser (saved).
+//   sequences[S, 4] int32, a row each: {start, length, prefixStart, prefixLength}. The sequence's own tokens are rows
+//   [start, start + length); before them it sees rows [prefixStart, prefixStart + prefixLength) of k and v, all of
+//   them, as positions 0 .. prefixLength - 1; its own tokens follow, causally. Own ranges are disjoint; rows of q that
+//   no sequence owns are left alone; a prefix lies inside the own range of another sequence, which has no prefix.
+//   forward   out =, lse = (optional: not written when absent).
+//   backward  gradQ =, gradK =, gradV = for every row that some sequence owns (gradients that a prefix receives from
+//             the sequences that share it are added in ascending order of sequence).
+//   Scores are q·k * scale; each q·k is accumulated over d in ascending order. Keys are walked in blocks of
+//   kAttentionBlock positions, counted from position 0 of the sequence (prefix included), so that a query's bits
+//   depend on its keys alone: not on how they are split between prefix and own rows, nor on the other sequences, nor
+//   on threads; attention-decode gives the same bits.
+#pragma once
+
+#include "../core/context.h"
+#include "../core/tensor.h"
+
+namespace luffy {
+
+constexpr int kAttentionBlock = 64;
+
+namespace LUFFY_BACKEND {
+
+void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor sequences, double scale, Tensor out,
+                       Tensor lse /* optional */);
+void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse,
+                        Tensor sequences, double scale, Tensor grad_q, Tensor grad_k, Tensor grad_v);
+
+}  // namespace LUFFY_BACKEND
+}  // namespace luffy
