@@ -1,8 +1,9 @@
 #include "scratch.h"
 
-#include <cstdlib>
+#include <cstdint>
 
 #include "check.h"
+#include "system-memory.h"
 
 namespace luffy {
 
@@ -14,14 +15,14 @@ constexpr size_t kSmallestBlock = size_t{1} << 20;
 ScratchArena::~ScratchArena() { trim(); }
 
 void ScratchArena::trim() {
-  for (const Block& block : blocks_) std::free(block.data);
+  for (const Block& block : blocks_) free_aligned(block.data);
   blocks_.clear();
   used_ = 0;
   held_ = 0;
 }
 
 void ScratchArena::add_block(size_t bytes) {
-  void* data = std::aligned_alloc(kAlignment, bytes);
+  void* data = allocate_aligned(bytes);
   if (data == nullptr) fail_out_of_memory("scratch memory of an op", bytes);
   blocks_.push_back({data, bytes});
   held_ += bytes;

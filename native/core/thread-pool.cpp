@@ -37,6 +37,7 @@ void ThreadPool::take_indices(int thread) {
   for (;;) {
     const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
     if (index >= count_ || failed_.load(std::memory_order_relaxed)) return;
+    if (cancelled_.load(std::memory_order_relaxed)) return;
     try {
       body_(argument_, index, thread);
     } catch (...) {
@@ -64,7 +65,9 @@ void ThreadPool::work(int thread) {
 void ThreadPool::run(int64_t count, Body body, void* argument) {
   if (count <= 0) return;
   if (count == 1 || workers_.empty()) {
-    for (int64_t index = 0; index < count; ++index) body(argument, index, 0);
+    for (int64_t index = 0; index < count && !cancelled_.load(std::memory_order_relaxed); ++index) {
+      body(argument, index, 0);
+    }
     return;
   }
   body_ = body;

@@ -27,6 +27,9 @@ class ThreadPool {
   // See Context::run.
   void run(int64_t count, Body body, void* argument);
 
+  // Makes a loop in progress, and every later one, end without running its remaining indices.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
  private:
   void work(int thread);
   void take_indices(int thread);
@@ -36,6 +39,7 @@ class ThreadPool {
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};  // counts loops; a change tells the workers to start
   std::atomic<bool> stop_{false};
+  std::atomic<bool> cancelled_{false};
 
   // The loop in progress.
   Body body_ = nullptr;

@@ -1,0 +1,83 @@
+// Device: a backend with its memory, its threads and its stream. One per Device.open of an environment.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "context.h"
+#include "pool.h"
+#include "scratch.h"
+#include "stream.h"
+#include "tensor.h"
+#include "thread-pool.h"
+
+namespace luffy {
+
+struct OpTable;
+
+// What a backend brings: its ops and their name. The CPU has one per instruction set.
+struct Backend {
+  const OpTable* ops;
+  std::string name;  // "cpu"
+  std::string isa;   // "avx512", "avx2", "baseline"
+};
+
+class Device {
+ public:
+  struct Options {
+    int threads = 1;
+    bool caching = true;  // of the pool
+  };
+
+  Device(Backend backend, Options options);
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device();
+
+  // Drops what is queued, cuts the running op short and joins the threads. For the end of the environment.
+  void stop();
+
+  const Backend& backend() const { return backend_; }
+  Context& context() { return context_; }
+  Stream& stream() { return stream_; }
+  Pool& pool() { return pool_; }
+  int threads() const { return threads_.threads(); }
+  size_t scratch_bytes() const { return arena_.held(); }
+
+  // Gives cached and scratch memory back to the system, in stream order.
+  void trim();
+
+ private:
+  Backend backend_;
+  ThreadPool threads_;
+  ScratchArena arena_;
+  Context context_;
+  Stream stream_;
+  Pool pool_;
+};
+
+// A block of device memory, shared by the tensors that are views of it; freed in stream order with the last of them.
+class Storage {
+ public:
+  Storage(std::shared_ptr<Device> device, size_t bytes);
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  ~Storage();
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  size_t bytes_;
+  void* data_;
+};
+
+// What a tensor handle stands for.
+struct TensorEntry {
+  std::shared_ptr<Storage> storage;
+  Tensor view;
+};
+
+}  // namespace luffy

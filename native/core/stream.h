@@ -1,0 +1,76 @@
+// Stream: tasks in order, on one thread. JavaScript enqueues and goes on; nothing here ever waits for JavaScript.
+//
+// The first task that throws poisons the stream: its error is kept, later tasks are dropped, and every later
+// completion receives the error. A poisoned stream stays poisoned.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace luffy {
+
+struct StreamError {
+  std::string op;       // the task that failed
+  std::string message;  // what it threw, with the shapes of its arguments
+  uint64_t sequence;    // its number on this stream, from 1
+  bool out_of_memory;
+};
+
+class Stream {
+ public:
+  // A task does its work and returns; `describe` (optional) says what it was given, asked only after a failure.
+  using Task = std::function<void()>;
+  using Describe = std::function<std::string()>;
+  // Runs on the stream's thread when all earlier tasks are done or dropped; null when none of them failed.
+  using Completion = std::function<void(const StreamError* error)>;
+
+  // `after_task` runs after every task that ran (scratch memory is reset there).
+  explicit Stream(std::function<void()> after_task);
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream();
+
+  // Both return the number of the task on this stream.
+  uint64_t enqueue(const char* op, Task task, Describe describe = nullptr);
+  uint64_t on_complete(Completion completion);
+  // Runs even on a poisoned stream: frees.
+  uint64_t enqueue_always(Task task);
+
+  // Drops what is queued, lets the running task end, joins the thread. Completions that were queued are not called.
+  void stop();
+
+  uint64_t enqueued() const { return enqueued_.load(std::memory_order_relaxed); }
+  uint64_t completed() const { return completed_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Item {
+    const char* op;
+    Task task;
+    Describe describe;
+    Completion completion;
+    bool always;
+    uint64_t sequence;
+  };
+  uint64_t push(Item item);
+  void loop();
+  void run(Item& item);
+
+  std::function<void()> after_task_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Item> queue_;
+  bool stop_ = false;
+  std::unique_ptr<StreamError> error_;  // touched by the stream's thread only
+  std::atomic<uint64_t> enqueued_{0};
+  std::atomic<uint64_t> completed_{0};
+  std::thread thread_;
+};
+
+}  // namespace luffy
