@@ -15,7 +15,10 @@ Device::Device(Backend backend, Options options)
              [this](void* data, size_t) { stream_.enqueue_always([data] { free_aligned(data); }); }},
             options.caching) {}
 
-Device::~Device() { stop(); }
+Device::~Device() {
+  stop();
+  pool_.trim();
+}
 
 void Device::stop() {
   threads_.cancel();

@@ -15,7 +15,12 @@ Stream::~Stream() { stop(); }
 uint64_t Stream::push(Item item) {
   uint64_t sequence = 0;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (stop_) {
+      lock.unlock();
+      if (item.always && item.task) item.task();
+      return completed();
+    }
     sequence = enqueued_.fetch_add(1, std::memory_order_relaxed) + 1;
     item.sequence = sequence;
     queue_.push_back(std::move(item));
@@ -43,6 +48,9 @@ void Stream::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  for (Item& item : dropped) {
+    if (item.always && item.task) item.task();
+  }
 }
 
 void Stream::run(Item& item) {

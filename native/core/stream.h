@@ -43,7 +43,8 @@ class Stream {
   // Runs even on a poisoned stream: frees.
   uint64_t enqueue_always(Task task);
 
-  // Drops what is queued, lets the running task end, joins the thread. Completions that were queued are not called.
+  // Drops what is queued (frees excepted), lets the running task end, joins the thread. Completions that were queued
+  // are not called. Afterwards nothing is enqueued any more: frees run at once.
   void stop();
 
   uint64_t enqueued() const { return enqueued_.load(std::memory_order_relaxed); }

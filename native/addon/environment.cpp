@@ -1,0 +1,94 @@
+#include "environment.h"
+
+#include <cstring>
+#include <utility>
+
+#include "throw.h"
+
+namespace luffy::addon {
+
+struct Completions::Pending {
+  Completions* owner;
+  napi_deferred deferred;
+  std::shared_ptr<std::vector<char>> bytes;
+  std::unique_ptr<StreamError> error;
+};
+
+Completions::Completions(napi_env env, Device& device) : env_(env), device_(device) {
+  napi_value name = nullptr;
+  napi_create_string_utf8(env, "luffy", NAPI_AUTO_LENGTH, &name);
+  napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, &Completions::settle,
+                                  &function_);
+  napi_unref_threadsafe_function(env, function_);
+  // Hooks run last in, first out: this one stops the stream before node takes the function away from it.
+  napi_add_env_cleanup_hook(env, &Completions::tear_down, this);
+}
+
+void Completions::tear_down(void* data) {
+  auto* completions = static_cast<Completions*>(data);
+  completions->device_.stop();
+  completions->close();
+}
+
+napi_value Completions::promise(std::shared_ptr<std::vector<char>> bytes) {
+  napi_value promise = nullptr;
+  napi_deferred deferred = nullptr;
+  napi_create_promise(env_, &deferred, &promise);
+  auto* pending = new Pending{this, deferred, std::move(bytes), nullptr};
+  if (waiting_++ == 0) napi_ref_threadsafe_function(env_, function_);
+  napi_threadsafe_function function = function_;
+  device_.stream().on_complete([pending, function](const StreamError* error) {
+    if (error != nullptr) pending->error = std::make_unique<StreamError>(*error);
+    napi_call_threadsafe_function(function, pending, napi_tsfn_nonblocking);
+  });
+  return promise;
+}
+
+void Completions::settle(napi_env env, napi_value, void*, void* data) {
+  std::unique_ptr<Pending> pending(static_cast<Pending*>(data));
+  if (env == nullptr) return;  // the environment is gone, and its promises with it
+  Completions* owner = pending->owner;
+  if (--owner->waiting_ == 0) napi_unref_threadsafe_function(env, owner->function_);
+  if (pending->error) {
+    napi_reject_deferred(env, pending->deferred, stream_error_value(env, *pending->error));
+    return;
+  }
+  napi_value value = nullptr;
+  if (pending->bytes) {
+    void* target = nullptr;
+    const size_t size = pending->bytes->size();
+    if (napi_create_arraybuffer(env, size, &target, &value) != napi_ok) {
+      napi_reject_deferred(env, pending->deferred, out_of_memory_value(env, "out of memory: reading a tensor", size));
+      return;
+    }
+    if (size > 0) std::memcpy(target, pending->bytes->data(), size);
+  } else {
+    napi_get_undefined(env, &value);
+  }
+  napi_resolve_deferred(env, pending->deferred, value);
+}
+
+void Completions::close() {
+  if (function_ == nullptr) return;
+  napi_remove_env_cleanup_hook(env_, &Completions::tear_down, this);
+  napi_release_threadsafe_function(function_, napi_tsfn_abort);
+  function_ = nullptr;
+}
+
+Environment::Environment(napi_env e, uint32_t number) : env(e), devices(number), tensors(number) {}
+
+Environment& Environment::of(napi_env env) {
+  void* data = nullptr;
+  napi_get_instance_data(env, &data);
+  return *static_cast<Environment*>(data);
+}
+
+void Environment::report_memory() {
+  int64_t live = 0;
+  devices.for_each([&](OpenDevice& open) { live += static_cast<int64_t>(open.device->pool().live_bytes()); });
+  int64_t total = 0;
+  if (live != reported_) napi_adjust_external_memory(env, live - reported_, &total);
+  reported_ = live;
+}
+
+}  // namespace luffy::addon
