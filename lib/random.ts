@@ -56,8 +56,8 @@ export function philox(
   return out
 }
 
-/** A number in [0, 1) from two words, 53 bits, as `uniform` in native/core/random.h. */
-export function uniformFromWords(high: number, low: number): number {
+/** A number in [0, 1) from two words (53 bits), as `uniform` in native/core/random.h. */
+export function uniform(high: number, low: number): number {
   return ((high >>> 0) * 0x200000 + (low >>> 11)) * 2 ** -53
 }
 
@@ -110,7 +110,7 @@ export class CounterRandom {
   /** A number in [0, 1), 53 bits. Takes two words. */
   uniform(): number {
     const high = this.uint32()
-    return uniformFromWords(high, this.uint32())
+    return uniform(high, this.uint32())
   }
 
   /** An integer in [0, n), each equally likely (biased remainders are drawn again). n is from 1 to 2^32. */
@@ -154,6 +154,37 @@ export class CounterRandom {
       items[j] = held
     }
     return items
+  }
+}
+
+// Natural numbers are mapped into (0, 1), so that the logarithm below is finite.
+function openUniform(word: number): number {
+  return (word + 0.5) * 2 ** -32
+}
+
+/**
+ * Fills `target` with normal numbers of mean 0 and the given deviation (Box-Muller, four per counter value).
+ * Element i depends on the seed, the stream and `start + i` alone, where `start` is a multiple of 4.
+ */
+export function fillNormal(
+  target: Float32Array,
+  deviation: number,
+  counter: { seed: number; stream: number; purpose: number; start?: number },
+): void {
+  const [keyLow, keyHigh] = seedWords(counter.seed)
+  const firstBlock = (counter.start ?? 0) / 4
+  const words = new Uint32Array(4)
+  for (let i = 0; i < target.length; i += 4) {
+    const block = firstBlock + i / 4
+    const high = Math.floor(block / 0x100000000) >>> 0
+    philox(keyLow, keyHigh, block >>> 0, high, counter.stream, counter.purpose, words)
+    for (let pair = 0; pair < 4; pair += 2) {
+      const radius = deviation * Math.sqrt(-2 * Math.log(openUniform(words[pair]!)))
+      const angle = 2 * Math.PI * openUniform(words[pair + 1]!)
+      // Stores past the end of a typed array do nothing.
+      target[i + pair] = radius * Math.cos(angle)
+      target[i + pair + 1] = radius * Math.sin(angle)
+    }
   }
 }
 
