@@ -19,7 +19,11 @@ export function nativeBackends(list = readNativeSources(), arch = process.arch) 
 
 function items(list, name) {
   if (name in list.sources) return list.sources[name]
-  if (name === 'compile') return list.flags.compile
+  if (name === 'compile') {
+    return process.env.LUFFY_STRICT === '1'
+      ? [...list.flags.compile, ...list.flags.strict]
+      : list.flags.compile
+  }
   if (name === 'link') return list.flags.link[process.platform] ?? []
   if (name === 'napi') return [String(list.napiVersion)]
   if (name === 'include') {
