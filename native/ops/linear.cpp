@@ -1,0 +1,144 @@
+// Linear layers on the matrix product. Order of an output: the product's sum, then the bias. Order of a bias gradient:
+// rows in chunks of kBiasRows, each summed from zero in ascending order; the chunks' sums are added to gradBias in
+// ascending order.
+#include "linear.h"
+
+#include "matmul-product.h"
+
+namespace luffy {
+namespace LUFFY_BACKEND {
+
+namespace {
+
+constexpr int64_t kBiasRows = 256;
+constexpr int64_t kBiasColumns = 8 * kLanes;  // that one index sums: a line's worth of adjacent columns and more
+
+LUFFY_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Column sums of rows [t0, t1) for columns [n0, n1).
+void sum_columns(const Tensor& x, int64_t t0, int64_t t1, int64_t n0, int64_t n1, float* sums) {
+  Vec sum[8];
+  for (Vec& s : sum) s = vec(0.0f);
+  if (n1 - n0 == kBiasColumns) {
+    for (int64_t t = t0; t < t1; ++t) {
+      const float* row = x.row(t) + n0;
+#pragma GCC unroll 8
+      for (int v = 0; v < 8; ++v) sum[v] = add(sum[v], load(row + v * kLanes));
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; ++v) store(sums + n0 + v * kLanes, sum[v]);
+    return;
+  }
+  for (int64_t n = n0; n < n1; n += kLanes) {
+    const int lanes = static_cast<int>(smaller(kLanes, n1 - n));
+    Vec s = vec(0.0f);
+    for (int64_t t = t0; t < t1; ++t) s = add(s, load_first(x.row(t) + n, lanes));
+    store_first(sums + n, s, lanes);
+  }
+}
+
+void add_column_sums(Context& context, const Tensor& x, float* total) {
+  const int64_t rows = x.shape[0];
+  const int64_t columns = x.shape[1];
+  if (rows == 0 || columns == 0) return;
+  const int64_t chunks = (rows + kBiasRows - 1) / kBiasRows;
+  const int64_t strips = (columns + kBiasColumns - 1) / kBiasColumns;
+  float* sums = context.scratch<float>(chunks * columns);
+  auto sum = [&](int64_t index, int) {
+    const int64_t chunk = index / strips;
+    const int64_t n0 = index % strips * kBiasColumns;
+    sum_columns(x, chunk * kBiasRows, smaller(rows, (chunk + 1) * kBiasRows), n0, smaller(columns, n0 + kBiasColumns),
+                sums + chunk * columns);
+  };
+  if (rows * columns < (1 << 16)) {
+    for (int64_t index = 0; index < chunks * strips; ++index) sum(index, 0);
+  } else {
+    parallel_for(context, chunks * strips, sum);
+  }
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    for (int64_t n = 0; n < columns; ++n) total[n] += sums[chunk * columns + n];
+  }
+}
+
+}  // namespace
+
+void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor out) {
+  check_rows("linear", "weight", weight, DType::f32, -1, -1);
+  const int64_t n = weight.shape[0];
+  const int64_t k = weight.shape[1];
+  check_rows("linear", "x", x, DType::f32, -1, k);
+  check_rows("linear", "out", out, DType::f32, x.shape[0], n);
+  if (packed) check_vector("linear", "packed", packed, DType::f32, linear_packed_size(n, k));
+  if (bias) check_vector("linear", "bias", bias, DType::f32, n);
+  Product product{};
+  product.m = x.shape[0];
+  product.n = n;
+  product.k = k;
+  product.a = x.f32();
+  product.a_stride = x.row_stride;
+  product.b = packed ? packed.f32() : weight.f32();
+  product.b_stride = weight.row_stride;
+  product.b_layout = packed ? BLayout::packed : BLayout::columns;
+  product.bias = bias ? bias.f32() : nullptr;
+  product.out = out.f32();
+  product.out_stride = out.row_stride;
+  run_product(context, product);
+}
+
+void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {
+  check_rows("linear", "weight", weight, DType::f32, -1, -1);
+  const int64_t n = weight.shape[0];
+  const int64_t k = weight.shape[1];
+  check_rows("linear", "gradOut", grad_out, DType::f32, -1, n);
+  check_rows("linear", "gradX", grad_x, DType::f32, grad_out.shape[0], k);
+  Product product{};
+  product.m = grad_out.shape[0];
+  product.n = k;
+  product.k = n;
+  product.a = grad_out.f32();
+  product.a_stride = grad_out.row_stride;
+  product.b = weight.f32();
+  product.b_stride = weight.row_stride;
+  product.b_layout = BLayout::rows;
+  product.out = grad_x.f32();
+  product.out_stride = grad_x.row_stride;
+  product.accumulate = accumulate;
+  run_product(context, product);
+}
+
+void linear_backward_weight(Context& context, Tensor grad_out, Tensor x, Tensor grad_weight, Tensor grad_bias) {
+  check_rows("linear", "gradWeight", grad_weight, DType::f32, -1, -1);
+  const int64_t n = grad_weight.shape[0];
+  const int64_t k = grad_weight.shape[1];
+  check_rows("linear", "gradOut", grad_out, DType::f32, -1, n);
+  check_rows("linear", "x", x, DType::f32, grad_out.shape[0], k);
+  if (grad_bias) check_vector("linear", "gradBias", grad_bias, DType::f32, n);
+  Product product{};
+  product.m = n;
+  product.n = k;
+  product.k = x.shape[0];
+  product.a = grad_out.f32();
+  product.a_stride = grad_out.row_stride;
+  product.a_transposed = true;
+  product.b = x.f32();
+  product.b_stride = x.row_stride;
+  product.b_layout = BLayout::rows;
+  product.out = grad_weight.f32();
+  product.out_stride = grad_weight.row_stride;
+  product.accumulate = true;
+  run_product(context, product);
+  if (grad_bias) add_column_sums(context, grad_out, grad_bias.f32());
+}
+
+void linear_pack(Context& context, Tensor weight, Tensor packed) {
+  check_rows("linear", "weight", weight, DType::f32, -1, -1);
+  const int64_t n = weight.shape[0];
+  const int64_t k = weight.shape[1];
+  check_vector("linear", "packed", packed, DType::f32, linear_packed_size(n, k));
+  if (n > 0 && k > 0) pack_weight(context, weight.f32(), weight.row_stride, n, k, packed.f32());
+}
+
+int64_t linear_packed_size(int64_t n, int64_t k) { return packed_weight_size(n, k); }
+
+}  // namespace LUFFY_BACKEND
+}  // namespace luffy
