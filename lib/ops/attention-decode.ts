@@ -1,0 +1,60 @@
+// attention-decode: new queries against the block key/value cache, and the cache itself. Contract: native/ops/attention-decode.h.
+import type { Device } from '../tensor/device.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { checkTensor } from '../tensor/tensor.js'
+
+/** Positions per block of the cache, and per step of the key walk: native/ops/attention.h, kAttentionBlock. */
+export const attentionBlock = 64
+
+/** Keys and values of one layer: [N, K, D, 64] (transposed) and [N, K, 64, D]. */
+export interface KeyValueCache {
+  keys: Tensor
+  values: Tensor
+}
+
+export function createKeyValueCache(device: Device, blocks: number, kvHeads: number, headDim: number): KeyValueCache {
+  return {
+    keys: device.empty([blocks, kvHeads, headDim, attentionBlock]),
+    values: device.empty([blocks, kvHeads, attentionBlock, headDim]),
+  }
+}
+
+/** Writes k, v [T, K*D] to slots [T] int32 (block * 64 + position in the block; -1 = nowhere). */
+export function appendToCache(cache: KeyValueCache, k: Tensor, v: Tensor, slots: Tensor): void {
+  checkTensor('kv-cache-append', 'slots', slots, 'int32', [k.rows])
+  const { ops, handle } = k.device
+  ops.kvCacheAppend(handle, k.handle, v.handle, slots.handle, cache.keys.handle, cache.values.handle)
+}
+
+/** Copies whole blocks, pairs [n, 2] int32 {from, to}. */
+export function copyCacheBlocks(cache: KeyValueCache, pairs: Tensor): void {
+  checkTensor('kv-cache-copy', 'pairs', pairs, 'int32', [-1, 2])
+  const { ops, handle } = pairs.device
+  ops.kvCacheCopy(handle, pairs.handle, cache.keys.handle, cache.values.handle)
+}
+
+/** q [B, H*D] -> [B, H*D]; blockTable [B, M] int32, lengths [B] int32 (keys that each row sees; 0 = idle). */
+export function attentionDecode(
+  q: Tensor,
+  cache: KeyValueCache,
+  blockTable: Tensor,
+  lengths: Tensor,
+  scale: number,
+): Tensor {
+  checkTensor('attention-decode', 'q', q, 'float32', [-1, -1])
+  checkTensor('attention-decode', 'blockTable', blockTable, 'int32', [q.rows, -1])
+  checkTensor('attention-decode', 'lengths', lengths, 'int32', [q.rows])
+  const { device } = q
+  const out = device.empty([q.rows, q.columns])
+  device.ops.attentionDecode(
+    device.handle,
+    q.handle,
+    cache.keys.handle,
+    cache.values.handle,
+    blockTable.handle,
+    lengths.handle,
+    scale,
+    out.handle,
+  )
+  return out
+}

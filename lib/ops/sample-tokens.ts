@@ -1,0 +1,43 @@
+// sample-tokens: draws one token per row of logits. Contract: native/ops/sample-tokens.h.
+import type { NativeSamplingOptions } from '../native.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { checkTensor } from '../tensor/tensor.js'
+
+export type SamplingSettings = NativeSamplingOptions
+
+export interface SampledTokens {
+  /** [B] int32; -1 where the row was bad. */
+  tokens: Tensor
+  /** [B]: under softmax(logits / temperature), before any filter: what the trainer computes for the same token. */
+  logProbs: Tensor
+  /** [B]: under the filtered distribution that the token was drawn from. */
+  drawnLogProbs: Tensor
+  /** [B] int32: 1 where a row of logits holds NaN or infinity. */
+  bad: Tensor
+}
+
+/** logits [B, V], counters [B, 3] int32 {prompt, sample, position}. */
+export function sampleTokens(logits: Tensor, counters: Tensor, settings: SamplingSettings): SampledTokens {
+  checkTensor('sample-tokens', 'logits', logits, 'float32', [-1, -1])
+  checkTensor('sample-tokens', 'counters', counters, 'int32', [logits.rows, 3])
+  const { device } = logits
+  const b = logits.rows
+  const result = {
+    tokens: device.empty([b], 'int32'),
+    logProbs: device.empty([b]),
+    drawnLogProbs: device.empty([b]),
+    bad: device.empty([b], 'int32'),
+  }
+  device.ops.sampleTokens(
+    device.handle,
+    logits.handle,
+    counters.handle,
+    settings,
+    result.tokens.handle,
+    result.logProbs.handle,
+    result.drawnLogProbs.handle,
+    null,
+    result.bad.handle,
+  )
+  return result
+}

@@ -1,0 +1,273 @@
+// Device: where tensors live and ops run. JavaScript enqueues, a native thread runs; only `read` and `synchronize` wait.
+import { availableParallelism } from 'node:os'
+
+import { ConfigError, DeviceError, DisposedError } from '../errors.js'
+import {
+  type DeviceHandle,
+  type DeviceInfo,
+  type DType,
+  type Native,
+  native,
+  type TensorHandle,
+  translateNativeError,
+} from '../native.js'
+import { checkInteger, checkOptions, describeValue, nearestName } from '../options.js'
+import { type Shape, sizeOf, Tensor } from './tensor.js'
+
+export interface DeviceOptions {
+  /** Threads of the CPU backend, the stream's own included. Default: the cores of this machine. */
+  threads?: number
+  /** Instruction set of the CPU kernels: 'avx512', 'avx2' or 'baseline'. Default: the best of this processor. */
+  isa?: 'avx512' | 'avx2' | 'baseline'
+}
+
+/** Typed arrays by dtype; bfloat16 and float16 travel as their bits. */
+interface ArrayOf {
+  float32: Float32Array
+  float64: Float64Array
+  int32: Int32Array
+  uint8: Uint8Array
+  bfloat16: Uint16Array
+  float16: Uint16Array
+}
+
+const deviceNames = ['auto', 'cpu', 'cuda', 'emulated'] as const
+
+export class Device {
+  readonly name: string
+  /** The native calls, with errors translated into luffy's classes. */
+  readonly ops: Native
+  /** First argument of every op. */
+  readonly handle: DeviceHandle
+  readonly #scopes: Set<Tensor>[] = []
+  #closed = false
+
+  private constructor(name: string, ops: Native, handle: DeviceHandle) {
+    this.name = name
+    this.ops = ops
+    this.handle = handle
+  }
+
+  /**
+   * Opens a device.
+   *
+   * @param name 'auto' (the fastest present), 'cpu', 'cuda', 'cuda:1' or 'emulated'
+   * @throws {DeviceError} when it is not there
+   * @throws {ConfigError} for an unknown name or option
+   * @throws {NativeMissingError} when the addon is not built
+   */
+  static async open(name: string = 'auto', options: DeviceOptions = {}): Promise<Device> {
+    const checked = checkOptions(options, 'Device.open', ['threads', 'isa'])
+    const threads =
+      checked.threads === undefined
+        ? Math.min(availableParallelism(), 256)
+        : checkInteger(checked.threads, 'threads', { min: 1, max: 256 })
+    if (typeof name !== 'string' || !/^(auto|cpu|emulated|cuda(:\d+)?)$/.test(name)) {
+      const nearest = typeof name === 'string' ? nearestName(name, deviceNames) : undefined
+      throw new ConfigError(`Device.open: unknown device ${describeValue(name)}`, {
+        hint: nearest ? `did you mean "${nearest}"?` : 'known: auto, cpu, cuda, cuda:<n>, emulated',
+      })
+    }
+    if (name.startsWith('cuda')) {
+      throw new DeviceError(`device ${name} is not available: this build holds no CUDA backend`, {
+        code: 'CUDA_UNAVAILABLE',
+        hint: 'use device "auto" or "cpu"',
+      })
+    }
+    if (name === 'emulated') {
+      throw new DeviceError('the emulated device is not built: it is a test aid of the CUDA backend', {
+        hint: 'use device "auto" or "cpu"',
+      })
+    }
+    const isa = checked.isa === undefined ? (process.env.LUFFY_ISA ?? '') : checked.isa
+    if (typeof isa !== 'string') throw new TypeError(`isa: expected a string, got ${describeValue(isa)}`)
+    const ops = translating(native())
+    return new Device('cpu', ops, ops.openDevice(isa, threads))
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Memory, threads and instruction set. */
+  info(): DeviceInfo {
+    return this.ops.deviceInfo(this.#live())
+  }
+
+  /** An uninitialised tensor, owned by the innermost scope. Throws OutOfMemoryError. */
+  empty(shape: Shape, dtype: DType = 'float32'): Tensor {
+    const handle = this.ops.allocate(this.#live(), dtype, shape)
+    return this.#adopt(new Tensor(this, handle, dtype, [...shape], sizeOf(shape.slice(1))))
+  }
+
+  zeros(shape: Shape, dtype: 'float32' | 'int32' = 'float32'): Tensor {
+    const tensor = this.empty(shape, dtype)
+    this.ops.fill(this.handle, tensor.handle, 0)
+    return tensor
+  }
+
+  /** A tensor with a copy of `data`. */
+  from<K extends keyof ArrayOf>(data: ArrayOf[K], dtype: K, shape: Shape = [data.length]): Tensor {
+    const tensor = this.empty(shape, dtype)
+    this.ops.write(this.handle, tensor.handle, data)
+    return tensor
+  }
+
+  float32(data: Float32Array, shape: Shape = [data.length]): Tensor {
+    return this.from(data, 'float32', shape)
+  }
+
+  int32(data: Int32Array, shape: Shape = [data.length]): Tensor {
+    return this.from(data, 'int32', shape)
+  }
+
+  uint8(data: Uint8Array, shape: Shape = [data.length]): Tensor {
+    return this.from(data, 'uint8', shape)
+  }
+
+  /** A view of `base`'s memory, owned by the innermost scope as well. */
+  view(base: Tensor, offset: number, shape: Shape, rowStride: number): Tensor {
+    const handle = this.ops.view(base.handle, offset, shape, rowStride)
+    return this.#adopt(new Tensor(this, handle, base.dtype, [...shape], rowStride))
+  }
+
+  release(tensor: Tensor): void {
+    for (const scope of this.#scopes) scope.delete(tensor)
+    if (!this.#closed) this.ops.release(tensor.handle)
+  }
+
+  /** Copies `data` over a contiguous tensor. */
+  write(tensor: Tensor, data: ArrayBufferView): void {
+    this.ops.write(this.#live(), tensor.handle, data)
+  }
+
+  /** The elements of a float32 tensor, when all that was enqueued before is done. */
+  async readFloat32(tensor: Tensor): Promise<Float32Array> {
+    return new Float32Array(await this.#read(tensor, 'float32'))
+  }
+
+  async readInt32(tensor: Tensor): Promise<Int32Array> {
+    return new Int32Array(await this.#read(tensor, 'int32'))
+  }
+
+  async readFloat64(tensor: Tensor): Promise<Float64Array> {
+    return new Float64Array(await this.#read(tensor, 'float64'))
+  }
+
+  /** The bits of a float16 or bfloat16 tensor. */
+  async readBits16(tensor: Tensor): Promise<Uint16Array> {
+    return new Uint16Array(await this.#read(tensor, tensor.dtype === 'float16' ? 'float16' : 'bfloat16'))
+  }
+
+  /** Resolves when everything enqueued so far is done; rejects with the first error of the stream. */
+  async synchronize(): Promise<void> {
+    try {
+      await this.ops.synchronize(this.#live())
+    } catch (error) {
+      throw translateNativeError(error)
+    }
+  }
+
+  /**
+   * Runs `body` and frees every tensor that it made, except those that it returns (a tensor, or an array or plain
+   * object of tensors), which go to the enclosing scope. `body` must be synchronous: ops enqueue, they do not wait.
+   */
+  scope<Result>(body: () => Result): Result {
+    const scope = new Set<Tensor>()
+    this.#scopes.push(scope)
+    let kept: Tensor[] = []
+    try {
+      const result = body()
+      if (result instanceof Promise) throw new TypeError('scope: the body must not be asynchronous')
+      kept = tensorsIn(result)
+      return result
+    } finally {
+      this.#scopes.pop()
+      for (const tensor of kept) {
+        if (scope.delete(tensor)) this.#scopes.at(-1)?.add(tensor)
+      }
+      for (const tensor of scope) if (!this.#closed) this.ops.release(tensor.handle)
+    }
+  }
+
+  /** Takes tensors out of every scope: they live until they are disposed. */
+  keep<Result>(tensors: Result): Result {
+    for (const tensor of tensorsIn(tensors)) for (const scope of this.#scopes) scope.delete(tensor)
+    return tensors
+  }
+
+  /** Gives cached and scratch memory back to the system. */
+  trim(): void {
+    this.ops.trimMemory(this.#live())
+  }
+
+  resetPeak(): void {
+    this.ops.resetPeak(this.#live())
+  }
+
+  /** Waits for what is enqueued, then stops the device's threads. Its tensors are gone. Twice is no fault. */
+  async dispose(): Promise<void> {
+    if (this.#closed) return
+    try {
+      await this.synchronize()
+    } finally {
+      if (!this.#closed) {
+        this.#closed = true
+        this.ops.closeDevice(this.handle)
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  #live(): DeviceHandle {
+    if (this.#closed) throw new DisposedError(`the device ${this.name} was disposed`)
+    return this.handle
+  }
+
+  #adopt(tensor: Tensor): Tensor {
+    this.#scopes.at(-1)?.add(tensor)
+    return tensor
+  }
+
+  async #read(tensor: Tensor, dtype: DType): Promise<ArrayBuffer> {
+    if (tensor.dtype !== dtype) throw new TypeError(`read: expected a ${dtype} tensor, got ${tensor}`)
+    try {
+      return await this.ops.read(this.#live(), tensor.handle)
+    } catch (error) {
+      throw translateNativeError(error)
+    }
+  }
+}
+
+/** The tensors in a tensor, an array or a plain object of tensors; nothing else is looked into. */
+function tensorsIn(value: unknown): Tensor[] {
+  if (value instanceof Tensor) return [value]
+  if (Array.isArray(value)) return value.flatMap(tensorsIn)
+  if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+    return Object.values(value).flatMap(tensorsIn)
+  }
+  return []
+}
+
+// The addon with every synchronous error translated. Made once: a closure per function, no Proxy in the hot path.
+let translated: Native | undefined
+function translating(addon: Native): Native {
+  if (translated) return translated
+  const wrapped: Record<string, unknown> = {}
+  for (const [name, call] of Object.entries(addon) as [string, (...rest: unknown[]) => unknown][]) {
+    wrapped[name] = (...rest: unknown[]) => {
+      try {
+        return call(...rest)
+      } catch (error) {
+        throw translateNativeError(error)
+      }
+    }
+  }
+  translated = wrapped as unknown as Native
+  return translated
+}
+
+export type { TensorHandle }
