@@ -1,0 +1,186 @@
+// attention-decode and the key/value cache. The arithmetic is attend_block, as in training: a unit is (sequence,
+// key/value head), its rows are the query heads of that group, its blocks come from the cache as they stand there.
+#include "attention-decode.h"
+
+#include "attention-sequences.h"
+#include "attention-softmax.h"
+
+namespace luffy {
+namespace LUFFY_BACKEND {
+
+namespace {
+
+struct Cache {
+  int64_t blocks;
+  int groups, dim;
+  float *keys, *values;
+  int64_t size;  // floats of one (block, head)
+};
+
+Cache read_cache(const char* op, const Tensor& keys, const Tensor& values) {
+  LUFFY_CHECK(keys, "%s: keyCache is missing", op);
+  LUFFY_CHECK(values, "%s: valueCache is missing", op);
+  LUFFY_CHECK(keys.dtype == DType::f32 && keys.rank == 4 && keys.shape[3] == kAttentionBlock && keys.contiguous(),
+              "%s: expected keyCache of float32 [N, K, D, %d]", op, kAttentionBlock);
+  const int64_t dim = keys.shape[2];
+  check_head_dim(op, dim);
+  LUFFY_CHECK(values.dtype == DType::f32 && values.rank == 4 && values.shape[0] == keys.shape[0] &&
+                  values.shape[1] == keys.shape[1] && values.shape[2] == kAttentionBlock && values.shape[3] == dim &&
+                  values.contiguous(),
+              "%s: expected valueCache of float32 [%" PRId64 ", %" PRId64 ", %d, %" PRId64 "]", op, keys.shape[0],
+              keys.shape[1], kAttentionBlock, dim);
+  Cache cache;
+  cache.blocks = keys.shape[0];
+  cache.groups = static_cast<int>(keys.shape[1]);
+  cache.dim = static_cast<int>(dim);
+  cache.keys = keys.f32();
+  cache.values = values.f32();
+  cache.size = dim * kAttentionBlock;
+  return cache;
+}
+
+// The query heads of one group, of one sequence that sees `length` keys.
+void decode_unit(const Cache& cache, const int32_t* blocks, int64_t length, int group, int per_group, float scale,
+                 const float* q, float* out) {
+  const int dim = cache.dim;
+  if (length == 0) {
+    __builtin_memset(out, 0, static_cast<size_t>(per_group) * static_cast<size_t>(dim) * sizeof(float));
+    return;
+  }
+  for (int g = 0; g < per_group; g += kTileRows) {
+    const int count = smaller(kTileRows, per_group - g);
+    float maximum[kTileRows];
+    alignas(64) float lane_sums[kTileRows * kLanes];
+    const AttentionRows tile = {q + g * dim, dim, out + g * dim, dim, maximum, lane_sums};
+    for (int64_t position = 0; position < length; position += kAttentionBlock) {
+      const int64_t at = (int64_t{blocks[position / kAttentionBlock]} * cache.groups + group) * cache.size;
+      const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, length - position));
+      with_rows(count, [&](auto rows) {
+        attend_block<decltype(rows)::value>(tile, dim, scale, cache.keys + at, cache.values + at, dim, visible, 0,
+                                            position == 0);
+      });
+    }
+    for (int r = 0; r < count; ++r) finish_row(out + (g + r) * dim, dim, maximum[r], lane_sums + r * kLanes);
+  }
+}
+
+// Floats that one portion of copying should move.
+constexpr int64_t kCopyPortion = 1 << 16;
+
+}  // namespace
+
+void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value_cache, Tensor block_table,
+                      Tensor lengths, double scale, Tensor out) {
+  const char* op = "attention-decode";
+  const Cache cache = read_cache(op, key_cache, value_cache);
+  check_rows(op, "q", q, DType::f32, -1, -1);
+  const int64_t batch = q.shape[0];
+  const int64_t width = int64_t{cache.groups} * cache.dim;
+  LUFFY_CHECK(width > 0 && q.shape[1] > 0 && q.shape[1] % width == 0,
+              "%s: q has %" PRId64 " columns, no multiple of the cache's %" PRId64, op, q.shape[1], width);
+  check_rows(op, "out", out, DType::f32, batch, q.shape[1]);
+  check_matrix(op, "blockTable", block_table, DType::i32, batch, -1);
+  check_vector(op, "lengths", lengths, DType::i32, batch);
+  const int per_group = static_cast<int>(q.shape[1] / width);
+  const int64_t most = block_table.shape[1];
+  const int32_t* length = lengths.i32();
+  for (int64_t b = 0; b < batch; ++b) {
+    LUFFY_CHECK(length[b] >= 0 && length[b] <= most * kAttentionBlock,
+                "%s: sequence %" PRId64 " has %d keys, its blocks hold %" PRId64, op, b, length[b],
+                most * kAttentionBlock);
+    const int32_t* blocks = block_table.i32() + b * most;
+    for (int64_t i = 0; i * kAttentionBlock < length[b]; ++i) {
+      LUFFY_CHECK(blocks[i] >= 0 && blocks[i] < cache.blocks,
+                  "%s: block %d of sequence %" PRId64 " is not one of the cache's %" PRId64, op, blocks[i], b,
+                  cache.blocks);
+    }
+  }
+
+  // One query uses a loaded key only per_group times: a multiply-add costs more than in training.
+  const int64_t weight = int64_t{cache.dim} * (per_group + 3) * 2;
+  const Portions portions = make_portions(context, batch * cache.groups, [&](int64_t unit) {
+    return (length[unit / cache.groups] + 16) * weight;
+  });
+  const int64_t columns = int64_t{per_group} * cache.dim;
+  parallel_for(context, portions.count, [&](int64_t index, int) {
+    for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
+      const int64_t b = unit / cache.groups;
+      const int group = static_cast<int>(unit % cache.groups);
+      decode_unit(cache, block_table.i32() + b * most, length[b], group, per_group, static_cast<float>(scale),
+                  q.row(b) + group * columns, out.row(b) + group * columns);
+    }
+  });
+}
+
+void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor key_cache, Tensor value_cache) {
+  const char* op = "kv-cache-append";
+  const Cache cache = read_cache(op, key_cache, value_cache);
+  const int64_t width = int64_t{cache.groups} * cache.dim;
+  check_rows(op, "k", k, DType::f32, -1, width);
+  const int64_t tokens = k.shape[0];
+  check_rows(op, "v", v, DType::f32, tokens, width);
+  check_vector(op, "slots", slots, DType::i32, tokens);
+  const int32_t* slot = slots.i32();
+  for (int64_t t = 0; t < tokens; ++t) {
+    LUFFY_CHECK(slot[t] >= -1 && slot[t] < cache.blocks * kAttentionBlock,
+                "%s: slot %d of token %" PRId64 " is not one of the cache's %" PRId64, op, slot[t], t,
+                cache.blocks * kAttentionBlock);
+  }
+  const int64_t grain = larger<int64_t>(1, kCopyPortion / (2 * larger<int64_t>(width, 1)));
+  parallel_for(context, (tokens + grain - 1) / grain, [&](int64_t index, int) {
+    const int64_t end = smaller(tokens, (index + 1) * grain);
+    for (int64_t t = index * grain, next; t < end; t = next) {
+      next = t + 1;
+      if (slot[t] < 0) continue;
+      // A prompt's tokens fill neighbouring slots: whole key groups of them go through registers.
+      const int position = slot[t] % kAttentionBlock;
+      if (position % kKeyGroup == 0) {
+        while (next < end && next - t < kKeyGroup && slot[next] == slot[t] + (next - t)) ++next;
+        if (next - t < kKeyGroup) next = t + 1;
+      }
+      for (int g = 0; g < cache.groups; ++g) {
+        const int64_t at = (int64_t{slot[t] / kAttentionBlock} * cache.groups + g) * cache.size;
+        const int64_t column = int64_t{g} * cache.dim;
+        float* keys = cache.keys + at + position;
+        if (next - t == kKeyGroup) {
+          const float* rows[kKeyGroup];
+          for (int i = 0; i < kKeyGroup; ++i) rows[i] = k.row(t + i) + column;
+          pack_transposed(rows, kKeyGroup, cache.dim, keys, kAttentionBlock);
+        } else {
+          const float* row = k.row(t) + column;
+          for (int d = 0; d < cache.dim; ++d) keys[d * kAttentionBlock] = row[d];
+        }
+        for (int64_t i = t; i < next; ++i) {
+          copy_row(v.row(i) + column, cache.dim, cache.values + at + (position + (i - t)) * cache.dim);
+        }
+      }
+    }
+  });
+}
+
+void kv_cache_copy(Context& context, Tensor pairs, Tensor key_cache, Tensor value_cache) {
+  const char* op = "kv-cache-copy";
+  const Cache cache = read_cache(op, key_cache, value_cache);
+  check_matrix(op, "pairs", pairs, DType::i32, -1, 2);
+  const int64_t count = pairs.shape[0];
+  const int32_t* pair = pairs.i32();
+  for (int64_t i = 0; i < 2 * count; ++i) {
+    LUFFY_CHECK(pair[i] >= 0 && pair[i] < cache.blocks, "%s: block %d is not one of the cache's %" PRId64, op, pair[i],
+                cache.blocks);
+  }
+  const int64_t size = cache.groups * cache.size;
+  const int64_t grain = larger<int64_t>(1, kCopyPortion / (2 * larger<int64_t>(size, 1)));
+  parallel_for(context, (count + grain - 1) / grain, [&](int64_t index, int) {
+    for (int64_t i = index * grain; i < smaller(count, (index + 1) * grain); ++i) {
+      const size_t bytes = static_cast<size_t>(size) * sizeof(float);
+      const int64_t from = pair[2 * i] * size;
+      const int64_t to = pair[2 * i + 1] * size;
+      if (from == to) continue;
+      __builtin_memcpy(cache.keys + to, cache.keys + from, bytes);
+      __builtin_memcpy(cache.values + to, cache.values + from, bytes);
+    }
+  });
+}
+
+}  // namespace LUFFY_BACKEND
+}  // namespace luffy

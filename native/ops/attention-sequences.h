@@ -1,0 +1,142 @@
+// attention-sequences: what attention's forward and backward share besides arithmetic: the heads, the table of packed
+// sequences with its checks, and work cut in portions that are worth a thread. Private to attention.cpp and
+// attention-decode.cpp.
+#pragma once
+
+#include <cinttypes>
+
+#include "attention-tile.h"
+
+namespace luffy {
+namespace LUFFY_BACKEND {
+
+// Head dimensions that the kernels and their scratch are made for.
+LUFFY_INLINE void check_head_dim(const char* op, int64_t dim) {
+  LUFFY_CHECK(dim >= 8 && dim <= 256 && dim % 2 == 0, "%s: expected an even head dimension from 8 to 256, got %" PRId64,
+              op, dim);
+}
+
+struct Heads {
+  int64_t tokens = 0;
+  int queries = 0;    // H
+  int keys = 0;       // K
+  int per_group = 0;  // H / K
+  int dim = 0;        // D
+};
+
+// q, k, v, out and their gradients: [T, heads * D], or [T, heads, D].
+LUFFY_INLINE void check_heads(const char* name, const Tensor& t, int64_t tokens, int64_t heads, int64_t dim) {
+  if (t.rank != 3) return check_rows("attention", name, t, DType::f32, tokens, heads * dim);
+  LUFFY_CHECK(t, "attention: %s is missing", name);
+  LUFFY_CHECK(t.dtype == DType::f32, "attention: expected %s of float32, got %s", name, dtype_name(t.dtype));
+  LUFFY_CHECK(t.shape[0] == tokens && t.shape[1] == heads && t.shape[2] == dim,
+              "attention: expected %s [%" PRId64 ", %" PRId64 ", %" PRId64 "], got [%" PRId64 ", %" PRId64 ", %" PRId64
+              "]",
+              name, tokens, heads, dim, t.shape[0], t.shape[1], t.shape[2]);
+}
+
+// The heads follow from lse[T, H] or, where it is absent, from q of rank 3.
+LUFFY_INLINE Heads read_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lse) {
+  LUFFY_CHECK(q, "attention: q is missing");
+  LUFFY_CHECK(k, "attention: k is missing");
+  LUFFY_CHECK(lse || q.rank == 3, "attention: without lse, q must be [T, heads, D]: the number of heads is unknown");
+  const int64_t heads = q.rank == 3 ? q.shape[1] : lse.shape[1];
+  LUFFY_CHECK(heads > 0 && q.row_size() % heads == 0, "attention: q has %" PRId64 " columns for %" PRId64 " heads",
+              q.row_size(), heads);
+  const int64_t dim = q.row_size() / heads;
+  check_head_dim("attention", dim);
+  const int64_t keys = k.row_size() / dim;
+  LUFFY_CHECK(keys > 0 && heads % keys == 0 && keys * dim == k.row_size(),
+              "attention: k has %" PRId64 " columns, which does not suit %" PRId64 " query heads of %" PRId64,
+              k.row_size(), heads, dim);
+  const int64_t tokens = q.shape[0];
+  check_heads("q", q, tokens, heads, dim);
+  check_heads("k", k, tokens, keys, dim);
+  check_heads("v", v, tokens, keys, dim);
+  if (lse) check_matrix("attention", "lse", lse, DType::f32, tokens, heads);
+  Heads result;
+  result.tokens = tokens;
+  result.queries = static_cast<int>(heads);
+  result.keys = static_cast<int>(keys);
+  result.per_group = static_cast<int>(heads / keys);
+  result.dim = static_cast<int>(dim);
+  return result;
+}
+
+// A row of the table `sequences`.
+struct Sequence {
+  int32_t start, length, prefix_start, prefix_length;
+
+  // Positions count from the first token of the prefix.
+  LUFFY_INLINE int64_t positions() const { return int64_t{prefix_length} + length; }
+  LUFFY_INLINE int64_t row(int64_t position) const {
+    return position < prefix_length ? prefix_start + position : start + (position - prefix_length);
+  }
+};
+
+struct SequenceTable {
+  int64_t count;
+  const Sequence* rows;
+  const int32_t* root;  // [count]: the sequence that owns the prefix; itself where there is none
+};
+
+LUFFY_INLINE SequenceTable read_sequences(Context& context, const Tensor& sequences, int64_t tokens) {
+  check_matrix("attention", "sequences", sequences, DType::i32, -1, 4);
+  SequenceTable table;
+  table.count = sequences.shape[0];
+  table.rows = static_cast<const Sequence*>(sequences.data);
+  int32_t* root = context.scratch<int32_t>(table.count);
+  int32_t* owner = context.scratch<int32_t>(tokens);
+  for (int64_t t = 0; t < tokens; ++t) owner[t] = -1;
+  for (int64_t s = 0; s < table.count; ++s) {
+    const Sequence& x = table.rows[s];
+    LUFFY_CHECK(x.start >= 0 && x.length >= 0 && int64_t{x.start} + x.length <= tokens,
+                "attention: sequence %" PRId64 " has rows [%d, +%d) of %" PRId64, s, x.start, x.length, tokens);
+    for (int32_t t = x.start; t < x.start + x.length; ++t) {
+      LUFFY_CHECK(owner[t] < 0, "attention: sequences %d and %" PRId64 " both own row %d", owner[t], s, t);
+      owner[t] = static_cast<int32_t>(s);
+    }
+  }
+  for (int64_t s = 0; s < table.count; ++s) {
+    const Sequence& x = table.rows[s];
+    root[s] = static_cast<int32_t>(s);
+    if (x.prefix_length == 0) continue;
+    const int64_t end = int64_t{x.prefix_start} + x.prefix_length;
+    LUFFY_CHECK(x.prefix_start >= 0 && x.prefix_length > 0 && end <= tokens,
+                "attention: sequence %" PRId64 " has prefix rows [%d, +%d) of %" PRId64, s, x.prefix_start,
+                x.prefix_length, tokens);
+    const int32_t from = owner[x.prefix_start];
+    LUFFY_CHECK(from >= 0 && from != s && owner[end - 1] == from && table.rows[from].prefix_length == 0,
+                "attention: the prefix [%d, +%d) of sequence %" PRId64
+                " must lie inside another sequence, which has no prefix",
+                x.prefix_start, x.prefix_length, s);
+    root[s] = from;
+  }
+  table.root = root;
+  return table;
+}
+
+// Units of work joined, in order, into portions of at least kPortion multiply-adds (some 30 microseconds).
+constexpr int64_t kPortion = int64_t{2} << 20;
+
+struct Portions {
+  int64_t count;
+  const int64_t* bounds;  // [count + 1]
+};
+
+template <class Work>
+LUFFY_INLINE Portions make_portions(Context& context, int64_t units, Work&& work) {
+  int64_t* bounds = context.scratch<int64_t>(units + 1);
+  int64_t count = 0, sum = 0;
+  bounds[0] = 0;
+  for (int64_t u = 0; u < units; ++u) {
+    sum += work(u);
+    if (sum < kPortion && u + 1 < units) continue;
+    bounds[++count] = u + 1;
+    sum = 0;
+  }
+  return {count, bounds};
+}
+
+}  // namespace LUFFY_BACKEND
+}  // namespace luffy
