@@ -1,80 +1,224 @@
-// Files that are whole or absent, whatever happens in between: written under another name, fsynced, renamed, and the
-// folder fsynced, because a rename alone can survive a power cut as a file of zeros.
+// Files that are either the old ones or the new ones after a crash or a power cut: written under another name, synced,
+// renamed, and the folder synced (a rename without that can survive as a file of zeros).
+import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { CheckpointError } from '../errors.js'
+import { type FileHandle, open, rename, statfs, unlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { CheckpointError, LuffyError, throwIfAborted } from '../errors.js'
 import { fault } from './fault.js'
 
-/** Makes the names in a folder (new files, renames, removals) survive a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+/** What a finished file holds, as manifests record it. */
+export interface FileRecord {
+  name: string
+  bytes: number
+  sha256: string
 }
 
-/** Makes a file's bytes survive a power cut. After an error the file must not be trusted. */
-export async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r+')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
+let temporaryCount = 0
 
-/** Writes all the bytes at the handle's position: one system call may write fewer than it was given. */
-export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  let written = 0
-  while (written < bytes.byteLength) {
-    const { bytesWritten } = await handle.write(bytes, written)
-    if (bytesWritten === 0) throw new CheckpointError(`wrote ${written} of ${bytes.byteLength} bytes`)
-    written += bytesWritten
-  }
-}
-
-/** Writes a new file and fsyncs it. On an error it is removed again. Fails if the file exists. */
-export async function writeFileDurable(path: string, data: string | Uint8Array): Promise<void> {
-  const handle = await open(path, 'wx')
-  try {
-    await writeFully(handle, typeof data === 'string' ? Buffer.from(data) : data)
-    fault('file-written')
-    await handle.sync()
-    fault('file-synced')
-  } catch (error) {
-    await rm(path, { force: true })
-    throw error
-  } finally {
-    await handle.close()
-  }
+/** A name beside `path` that no other process and no other call uses; sweepers know it by `.tmp-`. */
+export function temporaryPath(path: string): string {
+  return `${path}.tmp-${process.pid}-${++temporaryCount}`
 }
 
 /**
- * Writes a file so that its old or its new content is found afterwards, never a part. Throws CheckpointError with the
- * system's error code (ENOSPC, EROFS, ...) and leaves the old file as it was.
+ * A file that appears under its name, whole, when `commit` returns. Its sha256 is computed while it is written.
+ * After any failure the temporary file is gone and the old file, if there was one, is untouched.
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.tmp-${process.pid}`
-  try {
-    await rm(temporary, { force: true })
-    await writeFileDurable(temporary, data)
-    await rename(temporary, path)
-    fault('file-renamed')
-    await syncFolder(dirname(path))
-    fault('file-folder-synced')
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined)
-    throw diskError(error, 'writing', path)
+export class DurableFile {
+  readonly path: string
+  readonly #temporary: string
+  readonly #handle: FileHandle
+  readonly #hash: Hash | undefined
+  #bytes = 0
+  #closed = false
+
+  private constructor(path: string, temporary: string, handle: FileHandle, hash: Hash | undefined) {
+    this.path = path
+    this.#temporary = temporary
+    this.#handle = handle
+    this.#hash = hash
+  }
+
+  static async create(path: string, options: { sha256?: boolean } = {}): Promise<DurableFile> {
+    const temporary = temporaryPath(path)
+    try {
+      const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666)
+      return new DurableFile(
+        path,
+        temporary,
+        handle,
+        options.sha256 === false ? undefined : createHash('sha256'),
+      )
+    } catch (error) {
+      throw await writeError(error, path, 0)
+    }
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Appends. The bytes may be reused once the promise has resolved. */
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeFully(this.#handle, bytes)
+    } catch (error) {
+      throw await writeError(error, this.path, this.#bytes + bytes.byteLength)
+    }
+    this.#hash?.update(bytes)
+    this.#bytes += bytes.byteLength
+  }
+
+  /** Syncs the file, gives it its name and syncs the folder. */
+  async commit(): Promise<FileRecord> {
+    try {
+      fault('file-written')
+      await this.#handle.sync()
+      await this.#close()
+      fault('file-synced')
+      await rename(this.#temporary, this.path)
+      fault('file-renamed')
+      await syncDirectory(dirname(this.path))
+      fault('file-named')
+    } catch (error) {
+      await this.abort()
+      throw await writeError(error, this.path, this.#bytes)
+    }
+    return { name: basename(this.path), bytes: this.#bytes, sha256: this.#hash?.digest('hex') ?? '' }
+  }
+
+  /** Gives up: removes the temporary file. Does nothing after a commit. */
+  async abort(): Promise<void> {
+    await this.#close().catch(() => {})
+    await unlink(this.#temporary).catch(() => {})
+  }
+
+  async #close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#handle.close()
   }
 }
 
-/** A CheckpointError for a failed file operation: `ENOSPC writing runs/a/best.json`, the system's error as its cause. */
-export function diskError(error: unknown, doing: string, path: string): CheckpointError {
-  if (CheckpointError.isInstance(error)) return error
-  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
-  const what = code ?? (error instanceof Error ? error.message : String(error))
-  return new CheckpointError(`${what} ${doing} ${path}`, { path, details: { errno: code }, cause: error })
+/** Writes all the bytes: a write can be short without an error, a full disk shows itself in the one after it. */
+export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let done = 0
+  while (done < bytes.byteLength) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.byteLength - done)
+    done += bytesWritten
+  }
+}
+
+/** Replaces a file as a whole. */
+export async function writeFileDurable(path: string, data: string | Uint8Array): Promise<FileRecord> {
+  const file = await DurableFile.create(path)
+  try {
+    await file.write(typeof data === 'string' ? Buffer.from(data) : data)
+    return await file.commit()
+  } catch (error) {
+    await file.abort()
+    throw error
+  }
+}
+
+/** Renames a file or a finished folder so that the new name survives a power cut. */
+export async function renameDurable(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to)
+    await syncDirectory(dirname(to))
+    if (dirname(from) !== dirname(to)) await syncDirectory(dirname(from))
+  } catch (error) {
+    throw await writeError(error, to, 0)
+  }
+}
+
+/** Makes the names in a folder durable. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Size and sha256 of a file, read in pieces. */
+export async function hashFile(path: string, signal?: AbortSignal): Promise<FileRecord> {
+  const hash = createHash('sha256')
+  const buffer = Buffer.allocUnsafe(1 << 20)
+  let bytes = 0
+  try {
+    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    try {
+      for (;;) {
+        throwIfAborted(signal, `checking ${path}`)
+        const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, bytes)
+        if (bytesRead === 0) break
+        hash.update(buffer.subarray(0, bytesRead))
+        bytes += bytesRead
+      }
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    if (LuffyError.isInstance(error)) throw error
+    throw new CheckpointError(`${path}: cannot be read (${errnoOf(error)})`, {
+      path,
+      details: { errno: errnoOf(error) },
+      cause: error,
+    })
+  }
+  return { name: basename(path), bytes, sha256: hash.digest('hex') }
+}
+
+/** Throws before anything is written where the disk has less room than is needed. */
+export async function checkFreeSpace(folder: string, needed: number): Promise<void> {
+  const free = await freeSpace(folder)
+  if (free !== undefined && free < needed) throw noSpace('no room for', folder, needed, free)
+}
+
+async function freeSpace(folder: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(folder)
+    return bavail * bsize
+  } catch {
+    return undefined
+  }
+}
+
+function noSpace(what: string, path: string, needed: number, free: number | undefined): CheckpointError {
+  const room = free === undefined ? '' : `, free ${formatBytes(free)}`
+  return new CheckpointError(`${what} ${path}: need ${formatBytes(needed)}${room}`, {
+    hint: 'make room or choose another folder',
+    path,
+    details: { errno: 'ENOSPC', needed, free },
+  })
+}
+
+/** The error of a failed write, with its errno, and with the room left where that is the matter. */
+export async function writeError(error: unknown, path: string, needed: number): Promise<LuffyError> {
+  if (LuffyError.isInstance(error)) return error
+  const errno = errnoOf(error)
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return noSpace(`${errno} writing`, path, needed, await freeSpace(dirname(path)))
+  }
+  return new CheckpointError(`${errno} writing ${path}`, { path, details: { errno }, cause: error })
+}
+
+function errnoOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException | null)?.code
+  return typeof code === 'string' ? code : String(error)
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`
+  const unit = Math.min(4, Math.floor(Math.log2(bytes) / 10))
+  return `${(bytes / 1024 ** unit).toFixed(1)} ${['', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`
+}
+
+/** The path of a file in a folder, for a name that came from a file: a plain name, or undefined. */
+export function plainFilePath(folder: string, name: string): string | undefined {
+  const isPlain = name !== '' && name !== '.' && name !== '..' && !/[/\\\0]/.test(name) && name.length <= 255
+  return isPlain ? join(folder, name) : undefined
 }
