@@ -3,7 +3,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, statfs, unlink } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { CheckpointError, LuffyError, throwIfAborted } from '../errors.js'
 import { fault } from './fault.js'
 
@@ -215,10 +215,4 @@ function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${bytes} bytes`
   const unit = Math.min(4, Math.floor(Math.log2(bytes) / 10))
   return `${(bytes / 1024 ** unit).toFixed(1)} ${['', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`
-}
-
-/** The path of a file in a folder, for a name that came from a file: a plain name, or undefined. */
-export function plainFilePath(folder: string, name: string): string | undefined {
-  const isPlain = name !== '' && name !== '.' && name !== '..' && !/[/\\\0]/.test(name) && name.length <= 255
-  return isPlain ? join(folder, name) : undefined
 }

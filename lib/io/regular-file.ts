@@ -126,3 +126,9 @@ function fileError(error: unknown, path: string, FileError: FileErrorClass): unk
     return new FileError(`${path}: no such file`, { path, details: { errno: code }, cause: error })
   return new FileError(`${path}: cannot be read (${code})`, { path, details: { errno: code }, cause: error })
 }
+
+/** The path of a file in a folder, for a name that came from a file: a plain name, or undefined. */
+export function plainFilePath(folder: string, name: string): string | undefined {
+  const isPlain = name !== '' && name !== '.' && name !== '..' && !/[/\\\0]/.test(name) && name.length <= 255
+  return isPlain ? join(folder, name) : undefined
+}
