@@ -4,7 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TokenizerError } from '../errors.js'
-import { writeFileAtomic } from '../io/atomic.js'
+import { writeFileDurable } from '../io/atomic.js'
 
 /** What the sampler, the data readers and the command need of a tokenizer. */
 export interface Tokenizer {
@@ -136,13 +136,13 @@ export class CharacterTokenizer implements Tokenizer {
   }
 
   async save(folder: string): Promise<void> {
-    await writeFileAtomic(join(folder, 'tokenizer.json'), `${JSON.stringify(this.toJson(), null, 2)}\n`)
+    await writeFileDurable(join(folder, 'tokenizer.json'), `${JSON.stringify(this.toJson(), null, 2)}\n`)
     const config = {
       tokenizer_class: 'PreTrainedTokenizerFast',
       eos_token: this.characters[this.endId],
       clean_up_tokenization_spaces: false,
     }
-    await writeFileAtomic(join(folder, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`)
+    await writeFileDurable(join(folder, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`)
   }
 
   /** Loads tokenizer.json of a folder. Throws TokenizerError when it is missing or is not what `save` writes. */
