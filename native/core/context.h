@@ -32,6 +32,14 @@ class Context {
     return static_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
 
+  // Gives back what was taken after the mark: for an op that calls other ops in a loop.
+  struct ScratchMark {
+    size_t blocks;
+    size_t used;
+  };
+  ScratchMark scratch_mark() const;
+  void scratch_release(ScratchMark mark);
+
   // The device's stream on a backend that has one (cudaStream_t); null on the CPU.
   void* stream = nullptr;
 

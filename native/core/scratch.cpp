@@ -40,6 +40,24 @@ void* ScratchArena::take(size_t bytes) {
   return data;
 }
 
+void ScratchArena::release(Mark mark) {
+  if (blocks_.size() == mark.blocks) {
+    used_ = mark.used;
+    return;
+  }
+  // Blocks were added since: from now on this space is taken from one block as large as all of them.
+  used_ = 0;
+  if (blocks_.size() == mark.blocks + 1) return;
+  size_t total = 0;
+  while (blocks_.size() > mark.blocks) {
+    total += blocks_.back().bytes;
+    held_ -= blocks_.back().bytes;
+    free_aligned(blocks_.back().data);
+    blocks_.pop_back();
+  }
+  add_block(total);
+}
+
 void ScratchArena::reset() {
   used_ = 0;
   if (blocks_.size() < 2) return;

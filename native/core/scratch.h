@@ -18,6 +18,14 @@ class ScratchArena {
   // 64-byte aligned, uninitialised; throws OutOfMemory.
   void* take(size_t bytes);
 
+  // A point to go back to: release(mark) forgets what was taken after mark(), for an op that calls others in a loop.
+  struct Mark {
+    size_t blocks;
+    size_t used;
+  };
+  Mark mark() const { return {blocks_.size(), used_}; }
+  void release(Mark mark);
+
   // Forgets what was taken. If one op needed several blocks, they become one.
   void reset();
 
