@@ -62,10 +62,10 @@ void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, T
   LUFFY_CHECK(options.step >= 1, "adamw: step is %lld, must count from 1", static_cast<long long>(options.step));
   LUFFY_CHECK(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
               "adamw: betas %g and %g must be in [0, 1)", options.beta1, options.beta2);
-  LUFFY_CHECK(__builtin_isfinite(options.learning_rate) && __builtin_isfinite(options.weight_decay) &&
-                  options.epsilon >= 0,
-              "adamw: learningRate %g, weightDecay %g, epsilon %g", options.learning_rate, options.weight_decay,
-              options.epsilon);
+  LUFFY_CHECK(
+      __builtin_isfinite(options.learning_rate) && __builtin_isfinite(options.weight_decay) && options.epsilon >= 0,
+      "adamw: learningRate %g, weightDecay %g, epsilon %g", options.learning_rate, options.weight_decay,
+      options.epsilon);
   if (control.f32()[2] == 0.0f) return;
 
   const double steps = static_cast<double>(options.step);

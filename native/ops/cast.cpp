@@ -15,7 +15,9 @@ namespace LUFFY_BACKEND {
 
 namespace {
 
+// Signed words, which every instruction set can compare; sums that may wrap are done in unsigned ones.
 typedef int32_t Words __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t UnsignedWords __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
 
 LUFFY_INLINE Words bits_of(Vec a) {
@@ -54,7 +56,7 @@ struct BFloat16 {
   static LUFFY_INLINE void write(uint16_t* p, Vec a) {
     const Words bits = bits_of(a);
     // Half of the last place, less one when the last kept bit is even: ties go to even, and overflow to infinity.
-    const Words rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    const Words rounded = (Words)((UnsignedWords)bits + 0x7fff + ((UnsignedWords)bits >> 16 & 1));
     const Words quiet = bits | 0x400000;
     store_halves(p, (((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded) >> 16) & 0xffff);
   }
@@ -75,8 +77,7 @@ struct Float16 {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   static LUFFY_INLINE void write(uint16_t* p, Vec a) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                     _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 #else
   static LUFFY_INLINE Vec read(const uint16_t* p) {
@@ -91,7 +92,8 @@ struct Float16 {
   static LUFFY_INLINE void write(uint16_t* p, Vec a) {
     const Words bits = bits_of(a);
     const Words magnitude = bits & 0x7fffffff;
-    const Words normal = (magnitude - (112 << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+    const Words normal =
+        (Words)((UnsignedWords)magnitude - (112u << 23) + 0xfff + ((UnsignedWords)magnitude >> 13 & 1)) >> 13;
     // The last place of 0.5 is float16's smallest denormal: the addition rounds to it.
     const Words denormal = bits_of(add(floats_of(magnitude), vec(0.5f))) - 0x3f000000;
     const Words nan = ((magnitude >> 13) & 0x3ff) | 0x7e00;
@@ -123,10 +125,14 @@ void convert(Context& context, const void* in, void* out, int64_t size) {
 template <class From>
 void convert_from(Context& context, const void* in, const Tensor& out) {
   switch (out.dtype) {
-    case DType::f32: return convert<From, Float32>(context, in, out.data, out.size());
-    case DType::bf16: return convert<From, BFloat16>(context, in, out.data, out.size());
-    case DType::f16: return convert<From, Float16>(context, in, out.data, out.size());
-    default: fail("cast: cannot convert to %s", dtype_name(out.dtype));
+    case DType::f32:
+      return convert<From, Float32>(context, in, out.data, out.size());
+    case DType::bf16:
+      return convert<From, BFloat16>(context, in, out.data, out.size());
+    case DType::f16:
+      return convert<From, Float16>(context, in, out.data, out.size());
+    default:
+      fail("cast: cannot convert to %s", dtype_name(out.dtype));
   }
 }
 
@@ -154,10 +160,14 @@ void cast(Context& context, Tensor in, Tensor out) {
   LUFFY_CHECK(in.size() == out.size(), "cast: in has %" PRId64 " elements, out has %" PRId64, in.size(), out.size());
   if (in.dtype == out.dtype) return copy(context, in, out);
   switch (in.dtype) {
-    case DType::f32: return convert_from<Float32>(context, in.data, out);
-    case DType::bf16: return convert_from<BFloat16>(context, in.data, out);
-    case DType::f16: return convert_from<Float16>(context, in.data, out);
-    default: fail("cast: cannot convert %s to %s", dtype_name(in.dtype), dtype_name(out.dtype));
+    case DType::f32:
+      return convert_from<Float32>(context, in.data, out);
+    case DType::bf16:
+      return convert_from<BFloat16>(context, in.data, out);
+    case DType::f16:
+      return convert_from<Float16>(context, in.data, out);
+    default:
+      fail("cast: cannot convert %s to %s", dtype_name(in.dtype), dtype_name(out.dtype));
   }
 }
 
@@ -166,8 +176,9 @@ void fill(Context& context, Tensor out, double value) {
   LUFFY_CHECK(out.contiguous(), "fill: expected contiguous out");
   if (out.dtype == DType::f32) return fill_with(context, out.f32(), out.size(), static_cast<float>(value));
   LUFFY_CHECK(out.dtype == DType::i32, "fill: expected float32 or int32, got %s", dtype_name(out.dtype));
-  LUFFY_CHECK(value >= -2147483648.0 && value <= 2147483647.0 && static_cast<double>(static_cast<int32_t>(value)) == value,
-              "fill: %g is no int32", value);
+  LUFFY_CHECK(
+      value >= -2147483648.0 && value <= 2147483647.0 && static_cast<double>(static_cast<int32_t>(value)) == value,
+      "fill: %g is no int32", value);
   fill_with(context, out.i32(), out.size(), static_cast<int32_t>(value));
 }
 

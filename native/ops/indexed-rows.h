@@ -20,8 +20,8 @@ LUFFY_INLINE void check_indices(const char* op, const char* name, const Tensor& 
   for (int64_t i = 0; i < count; ++i) wrong |= static_cast<uint32_t>(static_cast<uint32_t>(index[i]) >= bound);
   if (wrong == 0) return;
   for (int64_t i = 0; i < count; ++i) {
-    LUFFY_CHECK(static_cast<uint32_t>(index[i]) < bound, "%s: %s[%" PRId64 "] is %d, outside [0, %" PRId64 ")", op, name,
-                i, static_cast<int>(index[i]), limit);
+    LUFFY_CHECK(static_cast<uint32_t>(index[i]) < bound, "%s: %s[%" PRId64 "] is %d, outside [0, %" PRId64 ")", op,
+                name, i, static_cast<int>(index[i]), limit);
   }
 }
 

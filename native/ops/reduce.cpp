@@ -91,10 +91,14 @@ LUFFY_INLINE double non_finite_in_chunk(const float* x, int64_t count) {
 
 LUFFY_INLINE double reduce_chunk(Reduction reduction, const float* x, int64_t count) {
   switch (reduction) {
-    case Reduction::sum: return sum_chunk<false>(x, count);
-    case Reduction::sum_of_squares: return sum_chunk<true>(x, count);
-    case Reduction::largest_absolute: return largest_in_chunk(x, count);
-    case Reduction::non_finite: return non_finite_in_chunk(x, count);
+    case Reduction::sum:
+      return sum_chunk<false>(x, count);
+    case Reduction::sum_of_squares:
+      return sum_chunk<true>(x, count);
+    case Reduction::largest_absolute:
+      return largest_in_chunk(x, count);
+    case Reduction::non_finite:
+      return non_finite_in_chunk(x, count);
   }
   return 0;
 }

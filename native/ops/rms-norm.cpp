@@ -132,8 +132,8 @@ int64_t check_groups(const Tensor& x, const Tensor& weight) {
 
 }  // namespace
 
-void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum, Tensor out,
-                      Tensor rstd) {
+void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum,
+                      Tensor out, Tensor rstd) {
   const int64_t groups = check_groups(x, weight);
   const int64_t rows = x.shape[0];
   const int64_t row_size = x.shape[1];
