@@ -33,7 +33,7 @@ export function addonPath(environment: NodeJS.ProcessEnv = process.env): { path:
  *
  * @throws {NativeMissingError} when the file is not there or the system does not load it
  */
-export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Record<string, unknown> {
+export function loadAddon(environment: NodeJS.ProcessEnv = process.env): object {
   if (process.platform === 'win32') {
     throw new NativeMissingError('Windows is not supported yet', {
       hint: 'use WSL2 (Ubuntu), then npm install',
@@ -45,7 +45,7 @@ export function loadAddon(environment: NodeJS.ProcessEnv = process.env): Record<
   const { path, chosen } = addonPath(environment)
   if (!existsSync(path)) throw chosen ? missingChosen(path) : notBuilt(path)
   try {
-    return createRequire(import.meta.url)(path) as Record<string, unknown>
+    return createRequire(import.meta.url)(path) as object
   } catch (cause) {
     const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause)
     throw new NativeMissingError(`the native kernels in ${path} do not load here: ${reason}`, {
