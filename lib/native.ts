@@ -281,7 +281,7 @@ let loaded: Native | undefined
  * @throws {NativeMissingError} when it is not built or cannot be loaded here; the message says what to run
  */
 export function native(): Native {
-  loaded ??= loadAddon() as Native
+  loaded ??= loadAddon() as unknown as Native
   return loaded
 }
 

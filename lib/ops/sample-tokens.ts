@@ -16,10 +16,33 @@ export interface SampledTokens {
   bad: Tensor
 }
 
-/** logits [B, V], counters [B, 3] int32 {prompt, sample, position}. */
-export function sampleTokens(logits: Tensor, counters: Tensor, settings: SamplingSettings): SampledTokens {
+/** logits [B, V], counters [B, 3] int32 {prompt, sample, position}; writes [B] results. */
+export function sampleTokensInto(
+  logits: Tensor,
+  counters: Tensor,
+  settings: SamplingSettings,
+  into: SampledTokens,
+): void {
+  const b = logits.rows
   checkTensor('sample-tokens', 'logits', logits, 'float32', [-1, -1])
-  checkTensor('sample-tokens', 'counters', counters, 'int32', [logits.rows, 3])
+  checkTensor('sample-tokens', 'counters', counters, 'int32', [b, 3])
+  checkTensor('sample-tokens', 'tokens', into.tokens, 'int32', [b])
+  const { ops, handle } = logits.device
+  ops.sampleTokens(
+    handle,
+    logits.handle,
+    counters.handle,
+    settings,
+    into.tokens.handle,
+    into.logProbs.handle,
+    into.drawnLogProbs.handle,
+    null,
+    into.bad.handle,
+  )
+}
+
+/** As sampleTokensInto, with new tensors. */
+export function sampleTokens(logits: Tensor, counters: Tensor, settings: SamplingSettings): SampledTokens {
   const { device } = logits
   const b = logits.rows
   const result = {
@@ -28,16 +51,6 @@ export function sampleTokens(logits: Tensor, counters: Tensor, settings: Samplin
     drawnLogProbs: device.empty([b]),
     bad: device.empty([b], 'int32'),
   }
-  device.ops.sampleTokens(
-    device.handle,
-    logits.handle,
-    counters.handle,
-    settings,
-    result.tokens.handle,
-    result.logProbs.handle,
-    result.drawnLogProbs.handle,
-    null,
-    result.bad.handle,
-  )
+  sampleTokensInto(logits, counters, settings, result)
   return result
 }

@@ -1,0 +1,22 @@
+// The methods by name.
+import { ConfigError } from '../errors.js'
+import { describeValue, unknownNameError } from '../options.js'
+import { drGrpo, grpo } from './grpo.js'
+import { luffy } from './luffy.js'
+import type { Method } from './method.js'
+import { sft } from './sft.js'
+
+export const methods = { luffy, grpo, drGrpo, sft } as const satisfies Record<string, Method>
+export type MethodName = keyof typeof methods
+
+/** A method by its name, or one of the caller's own. Throws ConfigError with the nearest name. */
+export function resolveMethod(method: unknown): Method {
+  if (typeof method === 'string') {
+    if (Object.hasOwn(methods, method)) return methods[method as MethodName]
+    throw unknownNameError(method, 'method', Object.keys(methods))
+  }
+  if (typeof method === 'object' && method !== null && 'objective' in method && 'name' in method) {
+    return method as Method
+  }
+  throw new ConfigError(`method: expected one of ${Object.keys(methods).join(', ')}, got ${describeValue(method)}`)
+}

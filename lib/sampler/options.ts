@@ -1,0 +1,114 @@
+// What sampling is asked for, checked.
+import { checkBoolean, checkInteger, checkNumber, checkOptions, checkSignal, describeValue } from '../options.js'
+
+export interface SampleOptions {
+  /** Most new tokens per completion. Default 512. */
+  maxTokens?: number
+  /** Softmax temperature; 0 = greedy. Default 1. */
+  temperature?: number
+  /** Keep the k most probable tokens; 0 = off. Default 0. */
+  topK?: number
+  /** Keep the smallest set of tokens whose probabilities sum up to p; 1 = off. Default 1. */
+  topP?: number
+  /** Keep tokens of at least this share of the largest probability; 0 = off. Default 0. */
+  minP?: number
+  /** Completions per prompt. Default 1. */
+  samplesPerPrompt?: number
+  /** Ids that end a completion. Default: the end tokens of the policy's configuration. */
+  stopTokens?: readonly number[]
+  /** With the same seed, step and prompt numbers the same tokens are drawn, whatever the batch. Default 0. */
+  seed?: number
+  /** A counter beside the seed, for instance the training step. Default 0. */
+  step?: number
+  /** The number of each prompt in the random counters. Default: its index. */
+  promptNumbers?: readonly number[]
+  /** Most completions in progress at once. Default 256, fewer when memory is short. */
+  maxConcurrent?: number
+  /** On abort, return what is there (finishReason 'aborted') instead of rejecting. Default false. */
+  returnPartial?: boolean
+  signal?: AbortSignal
+  onProgress?: (progress: SampleProgress) => void
+}
+
+export interface SampleProgress {
+  /** Completions finished, and in all. */
+  completed: number
+  total: number
+  /** Tokens drawn so far. */
+  tokens: number
+}
+
+export interface Completion {
+  /** Index into the prompts, and which of the prompt's samples. */
+  promptIndex: number
+  sampleIndex: number
+  /** The new tokens; a stop token that ended them is the last. */
+  tokens: Int32Array
+  /** Per token, under softmax(logits / temperature): bit-equal to policy.logProbs and to the trainer's (temperature 1 when greedy). */
+  logProbs: Float32Array
+  /** Per token, under the distribution it was drawn from, after top-k, top-p and min-p. */
+  drawnLogProbs: Float32Array
+  /** stop: a stop token; length: maxTokens or the policy's longest position; aborted: the signal fired. */
+  finishReason: 'stop' | 'length' | 'aborted'
+}
+
+export interface ResolvedSampleOptions {
+  maxTokens: number
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  samplesPerPrompt: number
+  stopTokens: ReadonlySet<number>
+  seed: number
+  step: number
+  promptNumbers: readonly number[]
+  maxConcurrent: number
+  returnPartial: boolean
+  signal: AbortSignal | undefined
+  onProgress: ((progress: SampleProgress) => void) | undefined
+}
+
+const names = [
+  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'samplesPerPrompt', 'stopTokens', 'seed', 'step',
+  'promptNumbers', 'maxConcurrent', 'returnPartial', 'signal', 'onProgress',
+] as const
+
+const largestCounter = 2 ** 31 - 1
+
+export function resolveSampleOptions(
+  options: SampleOptions,
+  prompts: number,
+  policy: { vocabSize: number; eosTokenIds: readonly number[] },
+): ResolvedSampleOptions {
+  const given = checkOptions(options, 'sample', names)
+  const promptNumbers = given.promptNumbers ?? Array.from({ length: prompts }, (_, i) => i)
+  if (!Array.isArray(promptNumbers) || promptNumbers.length !== prompts) {
+    throw new RangeError(`promptNumbers: expected one number per prompt (${prompts}), got ${describeValue(promptNumbers)}`)
+  }
+  const stopTokens = given.stopTokens ?? policy.eosTokenIds
+  if (!Array.isArray(stopTokens)) {
+    throw new TypeError(`stopTokens: expected an array of token ids, got ${describeValue(stopTokens)}`)
+  }
+  if (given.onProgress !== undefined && typeof given.onProgress !== 'function') {
+    throw new TypeError(`onProgress: expected a function, got ${describeValue(given.onProgress)}`)
+  }
+  return {
+    maxTokens: checkInteger(given.maxTokens ?? 512, 'maxTokens', { min: 1, max: largestCounter }),
+    temperature: checkNumber(given.temperature ?? 1, 'temperature', { min: 0 }),
+    topK: checkInteger(given.topK ?? 0, 'topK'),
+    topP: checkNumber(given.topP ?? 1, 'topP', { above: 0, max: 1 }),
+    minP: checkNumber(given.minP ?? 0, 'minP', { min: 0, max: 1 }),
+    samplesPerPrompt: checkInteger(given.samplesPerPrompt ?? 1, 'samplesPerPrompt', { min: 1, max: 65536 }),
+    stopTokens: new Set(
+      stopTokens.map((id, i) => checkInteger(id, `stopTokens[${i}]`, { max: policy.vocabSize - 1 })),
+    ),
+    seed: checkInteger(given.seed ?? 0, 'seed'),
+    step: checkInteger(given.step ?? 0, 'step', { max: largestCounter }),
+    promptNumbers: promptNumbers.map((n, i) => checkInteger(n, `promptNumbers[${i}]`, { max: largestCounter })),
+    maxConcurrent: checkInteger(given.maxConcurrent ?? 256, 'maxConcurrent', { min: 1, max: 65536 }),
+    returnPartial: checkBoolean(given.returnPartial ?? false, 'returnPartial'),
+    signal: checkSignal(given.signal, 'signal'),
+    onProgress: given.onProgress as ResolvedSampleOptions['onProgress'],
+  }
+}

@@ -1,0 +1,248 @@
+// Policy: the handle that users hold. Loads, creates, samples, scores and saves; training takes it by reference.
+import { BusyError, ConfigError, DisposedError } from '../errors.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions, checkSignal, describeValue } from '../options.js'
+import { Checkpoint } from '../policy/checkpoint-files.js'
+import {
+  type CheckpointDtype,
+  checkpointDtypes,
+  copyTokenizer,
+  writeCheckpoint,
+} from '../policy/checkpoint-write.js'
+import type { PolicyConfig, PolicyOptions } from '../policy/config.js'
+import { policyConfigFrom } from '../policy/hugging-face-config.js'
+import { checkSequence, checkTokens } from '../policy/packing.js'
+import { initializeParameters, parameterLayout } from '../policy/parameters.js'
+import { PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
+import { Device } from '../tensor/device.js'
+import { type Completion, resolveSampleOptions, type SampleOptions } from './options.js'
+import { sampleCompletions } from './sampler.js'
+
+export interface PolicyCreateOptions {
+  /** A Device, or the name of one that the policy opens and closes. Default 'auto'. */
+  device?: Device | string
+  /** Of the initial weights. Default 0. */
+  seed?: number
+}
+
+export interface PolicyLoadOptions {
+  device?: Device | string
+  /** The type that the policy computes in. The CPU has float32. */
+  dtype?: 'float32'
+  /** Another rotary base, or a longer window, than config.json says. */
+  ropeTheta?: number
+  maxPositions?: number
+  /** Take weights that hold NaN or infinity. Default false. */
+  allowNonFinite?: boolean
+  signal?: AbortSignal
+  onProgress?: (progress: { tensors: number; totalTensors: number; name: string }) => void
+  /** Told of tensors that the policy does not use. */
+  onWarning?: (message: string) => void
+}
+
+export interface PolicySaveOptions {
+  /** Type of the written weights. Default 'float32'. */
+  dtype?: CheckpointDtype
+  /** A folder whose tokenizer files are copied. Default: that the policy was loaded from. */
+  tokenizerFrom?: string
+  maxShardBytes?: number
+}
+
+export class Policy {
+  readonly model: PolicyModel
+  /** The folder it was loaded from. */
+  readonly source: string | undefined
+  readonly #ownsDevice: boolean
+  #disposed = false
+  #training = false
+  #readers = 0
+
+  private constructor(model: PolicyModel, source: string | undefined, ownsDevice: boolean) {
+    this.model = model
+    this.source = source
+    this.#ownsDevice = ownsDevice
+  }
+
+  /**
+   * Loads a Hugging Face folder (Qwen2, Qwen3, Llama).
+   *
+   * @throws {ModelFileError} for files that are missing, torn, hostile or of an architecture that luffy does not have
+   * @throws {OutOfMemoryError} when the parameters do not fit
+   */
+  static async load(folder: string, options: PolicyLoadOptions = {}): Promise<Policy> {
+    const given = checkOptions(options, 'Policy.load', [
+      'device', 'dtype', 'ropeTheta', 'maxPositions', 'allowNonFinite', 'signal', 'onProgress', 'onWarning',
+    ])
+    if (typeof folder !== 'string') throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    checkChoice(given.dtype ?? 'float32', 'dtype', ['float32'])
+    const { ropeTheta, maxPositions, allowNonFinite, onProgress, onWarning } = options
+    const signal = checkSignal(given.signal, 'signal')
+    return withDevice(given.device, async (device, owned) => {
+      const checkpoint = await Checkpoint.open(folder, { ropeTheta, maxPositions })
+      try {
+        for (const warning of checkpoint.warnings) onWarning?.(warning)
+        const values = new Float32Array(checkpoint.layout.size)
+        await checkpoint.read(values, { allowNonFinite, signal, onProgress })
+        return new Policy(new PolicyModel(device, checkpoint.config, values), folder, owned)
+      } finally {
+        await checkpoint.close()
+      }
+    })
+  }
+
+  /**
+   * A new policy with random weights.
+   *
+   * @param config names and defaults as in `PolicyOptions`, or the content of a config.json
+   * @throws {ConfigError} for unknown names; RangeError and TypeError for wrong values
+   */
+  static async create(config: PolicyOptions | object, options: PolicyCreateOptions = {}): Promise<Policy> {
+    const given = checkOptions(options, 'Policy.create', ['device', 'seed'])
+    const resolved = policyConfigFrom(config)
+    const seed = checkInteger(given.seed ?? 0, 'seed')
+    return withDevice(given.device, async (device, owned) => {
+      const layout = parameterLayout(resolved)
+      const values = new Float32Array(layout.size)
+      await initializeParameters(resolved, layout, seed, values)
+      return new Policy(new PolicyModel(device, resolved, values), undefined, owned)
+    })
+  }
+
+  get config(): PolicyConfig {
+    return this.model.config
+  }
+
+  get device(): Device {
+    return this.model.device
+  }
+
+  get parameterCount(): number {
+    return this.model.layout.parameterCount
+  }
+
+  /**
+   * Continues prompts (token ids). Completions come in the order of the prompts, samples of a prompt side by side.
+   *
+   * @throws {AbortedError} when the signal fires, unless returnPartial
+   * @throws {NonFiniteError} when the policy's logits are not finite
+   * @throws {BusyError} while the policy is being trained
+   */
+  async sample(prompts: readonly Int32Array[], options: SampleOptions = {}): Promise<Completion[]> {
+    if (!Array.isArray(prompts)) {
+      throw new TypeError(`prompts: expected an array of Int32Array, got ${describeValue(prompts)}`)
+    }
+    const { vocabSize, maxPositions } = this.config
+    const checked = prompts.map((prompt, i) => {
+      const tokens = checkTokens(prompt, `prompts[${i}]`, vocabSize)
+      if (tokens.length === 0 || tokens.length >= maxPositions) {
+        throw new RangeError(
+          `prompts[${i}]: expected from 1 to ${maxPositions - 1} tokens (the policy has ${maxPositions} positions), got ${tokens.length}`,
+        )
+      }
+      return tokens.slice()
+    })
+    const resolved = resolveSampleOptions(options, prompts.length, this.config)
+    return this.#reading(() => sampleCompletions(this.model, checked, resolved))
+  }
+
+  /**
+   * Log-probabilities of given tokens, and the entropy at each.
+   *
+   * @param sequences token ids, of which the first `promptLength` (at least 1) are the prompt
+   * @returns one entry per sequence, over the tokens after the prompt
+   */
+  async logProbs(
+    sequences: readonly { tokens: Int32Array; promptLength: number }[],
+    options: { temperature?: number; signal?: AbortSignal } = {},
+  ): Promise<SequenceLogProbs[]> {
+    const given = checkOptions(options, 'logProbs', ['temperature', 'signal'])
+    const temperature = checkNumber(given.temperature ?? 1, 'temperature', { above: 0 })
+    const signal = checkSignal(given.signal, 'signal')
+    if (!Array.isArray(sequences)) {
+      throw new TypeError(`sequences: expected an array, got ${describeValue(sequences)}`)
+    }
+    const checked = sequences.map((sequence, i) => checkSequence(sequence, `sequences[${i}]`, this.config))
+    return this.#reading(() => this.model.logProbs(checked, temperature, () => signal?.throwIfAborted()))
+  }
+
+  /** Writes a Hugging Face folder, which transformers and vLLM read; an existing file of a name is replaced. */
+  async save(folder: string, options: PolicySaveOptions = {}): Promise<void> {
+    const given = checkOptions(options, 'Policy.save', ['dtype', 'tokenizerFrom', 'maxShardBytes'])
+    if (typeof folder !== 'string') throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', checkpointDtypes)
+    const { maxShardBytes, tokenizerFrom } = options
+    await this.#reading(async () => {
+      const values = await this.device.readFloat32(this.model.values)
+      await writeCheckpoint(folder, this.config, values, { dtype, maxShardBytes })
+      const tokenizer = tokenizerFrom ?? this.source
+      if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
+    })
+  }
+
+  /** Runs `body` with the policy to itself. Throws BusyError while it is in use. */
+  async exclusively<Result>(what: string, body: () => Promise<Result>): Promise<Result> {
+    this.#checkLive()
+    if (this.#training || this.#readers > 0) {
+      throw new BusyError(`${what}: the policy is ${this.#training ? 'being trained' : 'being read'}`, {
+        hint: 'await the call that is running',
+      })
+    }
+    this.#training = true
+    try {
+      return await body()
+    } finally {
+      this.#training = false
+    }
+  }
+
+  /** Frees the weights; waits for work in progress. Twice is no fault. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
+    if (this.device.closed) return
+    try {
+      await this.device.synchronize()
+    } finally {
+      this.model.dispose()
+      if (this.#ownsDevice) await this.device.dispose()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  async #reading<Result>(body: () => Promise<Result>): Promise<Result> {
+    this.#checkLive()
+    if (this.#training) {
+      throw new BusyError('the policy is being trained', { hint: 'await trainStep first' })
+    }
+    this.#readers += 1
+    try {
+      return await body()
+    } finally {
+      this.#readers -= 1
+    }
+  }
+
+  #checkLive(): void {
+    if (this.#disposed) throw new DisposedError('the policy was disposed')
+  }
+}
+
+/** Runs `body` on the device that was given, or on one that it opens; that one is closed if `body` fails. */
+async function withDevice<Result>(
+  given: unknown,
+  body: (device: Device, owned: boolean) => Promise<Result>,
+): Promise<Result> {
+  if (given instanceof Device) return body(given, false)
+  if (given !== undefined && typeof given !== 'string') {
+    throw new ConfigError(`device: expected a Device or its name, got ${describeValue(given)}`)
+  }
+  const device = await Device.open(given ?? 'auto')
+  try {
+    return await body(device, true)
+  } catch (error) {
+    await device.dispose().catch(() => {})
+    throw error
+  }
+}

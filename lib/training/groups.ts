@@ -1,0 +1,139 @@
+// Groups as callers give them, checked before anything is enqueued.
+import { checkNumber, checkOptions, describeValue } from '../options.js'
+import { TokenKind } from '../ops/policy-objective.js'
+import { checkSequence, type TokenSequence } from '../policy/packing.js'
+
+/** One sequence of a group. Arrays are over the tokens after the prompt. */
+export interface GroupMember {
+  /** Prompt and response. */
+  tokens: Int32Array
+  /** At least 1. */
+  promptLength: number
+  /** True for a demonstration; or 1 per off-policy token (a demonstrated prefix that the policy continued). */
+  offPolicy: boolean | Uint8Array
+  /** Needed unless `advantage` is given. */
+  reward?: number
+  /** Of the policy that sampled the tokens (completion.logProbs). Absent: the current ones, ratio 1. */
+  oldLogProbs?: Float32Array
+  /** Probabilities of the demonstrator. Absent: taken as 1. */
+  teacherProbs?: Float32Array
+  /** Of the reference policy; needed with klCoef. */
+  refLogProbs?: Float32Array
+  /** 0 where a token does not count. Default: all count. */
+  mask?: Uint8Array
+  /** Used as it is, for all tokens or per token; otherwise it comes from the group's rewards. */
+  advantage?: number | Float32Array
+}
+
+export interface TrainGroup {
+  members: readonly GroupMember[]
+}
+
+/** A checked member: what the loss needs, one entry per response token. */
+export interface CheckedMember extends TokenSequence {
+  kinds: Uint8Array
+  /** Any token is off-policy. */
+  isDemonstration: boolean
+  reward: number | undefined
+  advantage: number | Float32Array | undefined
+  oldLogProbs: Float32Array | undefined
+  teacherProbs: Float32Array | undefined
+  refLogProbs: Float32Array | undefined
+  /** Unmasked response tokens. */
+  counted: number
+}
+
+const memberNames = [
+  'tokens', 'promptLength', 'offPolicy', 'reward', 'oldLogProbs', 'teacherProbs', 'refLogProbs', 'mask', 'advantage',
+] as const
+
+export interface CheckRules {
+  vocabSize: number
+  maxPositions: number
+  /** Off-policy tokens are supervised: they need neither reward nor advantage. */
+  supervised: boolean
+  needsReference: boolean
+}
+
+/** Throws RangeError or TypeError naming the member and the field. */
+export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[][] {
+  if (!Array.isArray(groups)) throw new TypeError(`groups: expected an array of groups, got ${describeValue(groups)}`)
+  return groups.map((group, g) => {
+    const { members } = checkOptions(group, `groups[${g}]`, ['members'])
+    if (!Array.isArray(members)) {
+      throw new TypeError(`groups[${g}].members: expected an array, got ${describeValue(members)}`)
+    }
+    const checked = members.map((member, m) => checkMember(member, `groups[${g}].members[${m}]`, rules))
+    const incomplete = checked.findIndex(needsReward)
+    const given = checked.some(member => member.advantage !== undefined)
+    if (incomplete >= 0 && (given || checked[incomplete]?.reward === undefined)) {
+      const field = checked[incomplete]?.reward === undefined ? 'reward' : 'advantage'
+      const why = field === 'reward' ? 'expected a reward or an advantage' : 'expected an advantage, as another member has one'
+      throw new RangeError(`groups[${g}].members[${incomplete}].${field}: ${why}, got none`)
+    }
+    return checked
+  })
+}
+
+/** Its advantage has to come from rewards. */
+export function needsReward(member: CheckedMember): boolean {
+  return member.advantage === undefined && member.kinds.some(kind => kind === TokenKind.onPolicy || kind === TokenKind.offPolicy)
+}
+
+function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMember {
+  const given = checkOptions(value, name, memberNames)
+  const sequence = checkSequence({ tokens: given.tokens, promptLength: given.promptLength }, name, rules)
+  const length = sequence.tokens.length - sequence.promptLength
+  const bytes = (field: 'offPolicy' | 'mask') => perToken(given[field], `${name}.${field}`, Uint8Array, length)
+  const floats = (field: 'oldLogProbs' | 'teacherProbs' | 'refLogProbs') =>
+    given[field] === undefined ? undefined : finite(perToken(given[field], `${name}.${field}`, Float32Array, length), `${name}.${field}`)
+  if (given.offPolicy === undefined) {
+    throw new TypeError(`${name}.offPolicy: expected true, false or a Uint8Array, got nothing`)
+  }
+  const offPolicy =
+    typeof given.offPolicy === 'boolean' ? new Uint8Array(length).fill(given.offPolicy ? 1 : 0) : bytes('offPolicy')
+  const mask = given.mask === undefined ? undefined : bytes('mask')
+  const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
+  const kinds = Uint8Array.from(offPolicy, (off, i) =>
+    mask !== undefined && mask[i] === 0 ? TokenKind.masked : off === 0 ? TokenKind.onPolicy : offKind,
+  )
+  const refLogProbs = floats('refLogProbs')
+  if (rules.needsReference && refLogProbs === undefined) {
+    throw new RangeError(`${name}.refLogProbs: expected log-probabilities of the reference policy (klCoef is set), got none`)
+  }
+  return {
+    ...sequence,
+    kinds,
+    isDemonstration: offPolicy.some(off => off !== 0) || (length === 0 && given.offPolicy === true),
+    reward: given.reward === undefined ? undefined : checkNumber(given.reward, `${name}.reward`),
+    advantage:
+      given.advantage === undefined || typeof given.advantage === 'number'
+        ? given.advantage === undefined
+          ? undefined
+          : checkNumber(given.advantage, `${name}.advantage`)
+        : finite(perToken(given.advantage, `${name}.advantage`, Float32Array, length), `${name}.advantage`),
+    oldLogProbs: floats('oldLogProbs'),
+    teacherProbs: floats('teacherProbs'),
+    refLogProbs,
+    counted: kinds.reduce((sum, kind) => sum + (kind === TokenKind.masked ? 0 : 1), 0),
+  }
+}
+
+function perToken<A extends Uint8Array | Float32Array>(
+  value: unknown,
+  name: string,
+  type: { new (length: number): A; name: string },
+  length: number,
+): A {
+  if (!(value instanceof type)) throw new TypeError(`${name}: expected a ${type.name}, got ${describeValue(value)}`)
+  if (value.length !== length) {
+    throw new RangeError(`${name}: expected one entry per token after the prompt (${length}), got ${value.length}`)
+  }
+  return value
+}
+
+function finite(values: Float32Array, name: string): Float32Array {
+  const bad = values.findIndex(value => !Number.isFinite(value))
+  if (bad >= 0) throw new RangeError(`${name}[${bad}]: expected a finite number, got ${values[bad]}`)
+  return values
+}

@@ -1,0 +1,117 @@
+// What a trainer is asked for, checked, with every default.
+import { resolveMethod } from '../methods/index.js'
+import type { MethodName } from '../methods/index.js'
+import { type AdvantageOptions, resolveAdvantageOptions } from '../methods/losses.js'
+import type { Method } from '../methods/method.js'
+import { checkBoolean, checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
+import type { AdvantageSettings } from '../ops/group-advantages.js'
+import { type Objective, type ResolvedObjective, resolveObjective } from '../ops/policy-objective.js'
+
+export interface OptimizerOptions {
+  /** Default 1e-6. */
+  learningRate?: number
+  /** Default [0.9, 0.999]. */
+  betas?: readonly [number, number]
+  /** Default 1e-8. */
+  epsilon?: number
+  /** Decoupled, on every parameter. Default 0.01. */
+  weightDecay?: number
+  /** The gradient's norm is clipped to this; 0 = off. Default 1. */
+  maxGradNorm?: number
+}
+
+export interface TrainerOptions {
+  /** 'luffy' (default), 'grpo', 'drGrpo', 'sft', or a Method of your own. */
+  method?: MethodName | Method
+  /** Overrides parts of the method's objective. */
+  objective?: Objective
+  /** Overrides parts of the method's advantages. */
+  advantages?: AdvantageOptions
+  optimizer?: OptimizerOptions
+  /** Softmax temperature of the policy in the loss; that of the sampler. Default 1. */
+  temperature?: number
+  /** Most packed tokens of one forward and backward pass. Default: as many as keep its activations near 256 MiB, at most 16384. */
+  maxTokensPerMicroBatch?: number
+  /** Compute a group's prompt once. Default true; the loss and the gradients are the same. */
+  sharePrompts?: boolean
+  /** Recompute activations in the backward pass: less memory, a third more time. Default false. */
+  gradientCheckpointing?: boolean
+  /** Update also when no member has an advantage, as the authors' code does. Default false: skipped and counted. */
+  updateWithoutSignal?: boolean
+  /** Updates in a row that may be skipped for a gradient that is not finite before trainStep throws NonFiniteError. Default 5. */
+  maxSkippedUpdates?: number
+}
+
+export interface ResolvedTrainerOptions {
+  method: Method
+  objective: ResolvedObjective
+  advantages: AdvantageSettings
+  optimizer: {
+    learningRate: number
+    betas: readonly [number, number]
+    epsilon: number
+    weightDecay: number
+    maxGradNorm: number
+  }
+  temperature: number
+  maxTokensPerMicroBatch: number | undefined
+  sharePrompts: boolean
+  gradientCheckpointing: boolean
+  updateWithoutSignal: boolean
+  maxSkippedUpdates: number
+}
+
+const names = [
+  'method', 'objective', 'advantages', 'optimizer', 'temperature', 'maxTokensPerMicroBatch', 'sharePrompts',
+  'gradientCheckpointing', 'updateWithoutSignal', 'maxSkippedUpdates',
+] as const
+
+export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTrainerOptions {
+  const given = checkOptions(options, 'Trainer.create', names)
+  // An objective without a method stands for itself: nothing of a method's objective is mixed in.
+  const method = resolveMethod(given.method ?? 'luffy')
+  const base = given.method === undefined && given.objective !== undefined ? {} : method.objective
+  const overrides = overridesOf(given.objective, 'objective')
+  const maxTokens = given.maxTokensPerMicroBatch
+  return {
+    method,
+    objective: resolveObjective({ ...base, ...overrides }),
+    advantages: resolveAdvantageOptions({ ...method.advantages, ...overridesOf(given.advantages, 'advantages') }),
+    optimizer: resolveOptimizer(given.optimizer),
+    temperature: checkNumber(given.temperature ?? 1, 'temperature', { above: 0 }),
+    maxTokensPerMicroBatch:
+      maxTokens === undefined ? undefined : checkInteger(maxTokens, 'maxTokensPerMicroBatch', { min: 1 }),
+    sharePrompts: checkBoolean(given.sharePrompts ?? true, 'sharePrompts'),
+    gradientCheckpointing: checkBoolean(given.gradientCheckpointing ?? false, 'gradientCheckpointing'),
+    updateWithoutSignal: checkBoolean(given.updateWithoutSignal ?? false, 'updateWithoutSignal'),
+    maxSkippedUpdates: checkInteger(given.maxSkippedUpdates ?? 5, 'maxSkippedUpdates'),
+  }
+}
+
+function overridesOf(value: unknown, name: string): object {
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`${name}: expected an options object, got ${describeValue(value)}`)
+  }
+  return value
+}
+
+function resolveOptimizer(value: unknown): ResolvedTrainerOptions['optimizer'] {
+  const given = checkOptions(value, 'optimizer', [
+    'learningRate', 'betas', 'epsilon', 'weightDecay', 'maxGradNorm',
+  ])
+  const betas: unknown = given.betas ?? [0.9, 0.999]
+  if (!Array.isArray(betas) || betas.length !== 2) {
+    throw new TypeError(`optimizer.betas: expected two numbers, got ${describeValue(betas)}`)
+  }
+  return {
+    learningRate: checkNumber(given.learningRate ?? 1e-6, 'optimizer.learningRate', { min: 0 }),
+    betas: [
+      checkNumber(betas[0], 'optimizer.betas[0]', { min: 0, below: 1 }),
+      checkNumber(betas[1], 'optimizer.betas[1]', { min: 0, below: 1 }),
+    ],
+    epsilon: checkNumber(given.epsilon ?? 1e-8, 'optimizer.epsilon', { above: 0 }),
+    weightDecay: checkNumber(given.weightDecay ?? 0.01, 'optimizer.weightDecay', { min: 0 }),
+    maxGradNorm: checkNumber(given.maxGradNorm ?? 1, 'optimizer.maxGradNorm', { min: 0 }),
+  }
+}

@@ -1,0 +1,309 @@
+// Trainer: a policy, its optimizer state, and `trainStep`: groups in, one optimizer update, metrics out.
+import { Tape } from '../autograd/tape.js'
+import { DisposedError, NonFiniteError } from '../errors.js'
+import { groupAdvantages } from '../methods/losses.js'
+import { checkNumber, checkOptions, describeValue } from '../options.js'
+import { adamw } from '../ops/adamw.js'
+import { gradientNorm } from '../ops/gradient-norm.js'
+import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
+import { createMetricSums } from '../ops/policy-loss.js'
+import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
+import { packGroups, uploadPacked } from '../policy/packing.js'
+import type { PolicyConfig } from '../policy/config.js'
+import { longest } from '../policy/policy-model.js'
+import { forwardBatch } from '../policy/transformer.js'
+import { Policy } from '../sampler/policy.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { rewardMetrics } from './group-metrics.js'
+import { type CheckedMember, checkGroups, needsReward, type TrainGroup } from './groups.js'
+import type { StepMetrics } from './metrics.js'
+import { type MicroGroup, planMicroBatches, targetArrays, toPacked, weighMembers } from './micro-batches.js'
+import { loadOptimizer, saveOptimizer } from './optimizer-files.js'
+import { type ResolvedTrainerOptions, resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
+
+/** What a trainer needs besides its tensors to go on where it was. */
+export interface TrainerState {
+  /** Calls of trainStep, and updates that were applied. */
+  steps: number
+  updates: number
+  /** Tokens trained on. */
+  tokens: number
+  skippedUpdates: number
+  noSignalUpdates: number
+}
+
+export interface TrainStepOptions {
+  /** For this update instead of the optimizer's. */
+  learningRate?: number
+}
+
+/** Activations of one micro-batch when its size is not given. */
+const activationBytes = 256 * 2 ** 20
+const mostTokens = 16384
+const fewestTokens = 1024
+
+export class Trainer {
+  readonly policy: Policy
+  readonly options: ResolvedTrainerOptions
+  readonly #gradients: Tensor
+  readonly #firstMoment: Tensor
+  readonly #secondMoment: Tensor
+  readonly #maxTokens: number
+  #state: TrainerState = { steps: 0, updates: 0, tokens: 0, skippedUpdates: 0, noSignalUpdates: 0 }
+  #skippedInARow = 0
+  #disposed = false
+
+  private constructor(policy: Policy, options: ResolvedTrainerOptions) {
+    const { device, model } = policy
+    this.policy = policy
+    this.options = options
+    this.#gradients = model.attachGradients()
+    this.#firstMoment = device.keep(device.zeros([model.layout.size]))
+    this.#secondMoment = device.keep(device.zeros([model.layout.size]))
+    this.#maxTokens = options.maxTokensPerMicroBatch ?? defaultMicroBatch(policy.config, options)
+  }
+
+  /**
+   * @throws {ConfigError} for unknown names; RangeError and TypeError for wrong values
+   * @throws {OutOfMemoryError} when gradients and moments do not fit
+   */
+  static async create(policy: Policy, options: TrainerOptions = {}): Promise<Trainer> {
+    if (!(policy instanceof Policy)) throw new TypeError(`policy: expected a Policy, got ${describeValue(policy)}`)
+    return new Trainer(policy, resolveTrainerOptions(options))
+  }
+
+  get state(): Readonly<TrainerState> {
+    return this.#state
+  }
+
+  /**
+   * One optimizer update on groups (arXiv 2504.14945, section 3): advantages, token losses, gradients, AdamW.
+   *
+   * Without any advantage or supervised token the update is skipped and counted (`noSignalUpdates`); with a gradient
+   * that is not finite as well (`skippedUpdates`), parameters and moments unchanged to the bit.
+   *
+   * @throws {RangeError | TypeError | ConfigError} for groups that are wrong, before anything is enqueued
+   * @throws {NonFiniteError} when more than maxSkippedUpdates updates in a row were skipped
+   * @throws {BusyError} while the policy is in use
+   */
+  async trainStep(groups: readonly TrainGroup[], options: TrainStepOptions = {}): Promise<StepMetrics> {
+    if (this.#disposed) throw new DisposedError('the trainer was disposed')
+    const given = checkOptions(options, 'trainStep', ['learningRate'])
+    const learningRate = checkNumber(given.learningRate ?? this.options.optimizer.learningRate, 'learningRate', {
+      min: 0,
+    })
+    const { vocabSize, maxPositions } = this.policy.config
+    const { objective, method } = this.options
+    const checked = checkGroups(groups, {
+      vocabSize,
+      maxPositions,
+      supervised: method.demonstrationTokens === 'supervised',
+      needsReference: objective.klCoef > 0,
+    })
+    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate))
+  }
+
+  async #step(groups: CheckedMember[][], learningRate: number): Promise<StepMetrics> {
+    const started = performance.now()
+    const { objective, sharePrompts, updateWithoutSignal } = this.options
+    const members = groups.flat()
+    const advantages = await this.#advantages(groups)
+    const weighted = weighMembers(members, advantages, objective.reduction)
+    const counted = members.reduce((sum, member) => sum + member.counted, 0)
+    this.#state = { ...this.#state, steps: this.#state.steps + 1 }
+    const shared: StepMetrics = { step: this.#state.steps, learningRate, ...rewardMetrics(groups) }
+
+    if (!updateWithoutSignal && !weighted.some(hasSignal)) {
+      this.#state = { ...this.#state, noSignalUpdates: this.#state.noSignalUpdates + 1 }
+      return { ...shared, noSignalUpdates: 1, skippedUpdates: 0, updateSeconds: secondsSince(started) }
+    }
+
+    let next = 0
+    const byGroup = groups.map(group => weighted.slice(next, (next += group.length)))
+    const batches = planMicroBatches(byGroup, this.#maxTokens, sharePrompts)
+    const { device } = this.policy
+    this.policy.model.rope(longest(members))
+    device.ops.fill(device.handle, this.#gradients.handle, 0)
+    const sums = device.keep(createMetricSums(device))
+    try {
+      for (const batch of batches) {
+        this.#microBatch(batch, counted, sums)
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      const [control, totals] = await this.#update(learningRate, sums)
+      const finite = control[2] === 1
+      this.#count(finite, counted)
+      const seconds = secondsSince(started)
+      const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
+      return {
+        ...shared,
+        ...losses,
+        gradNorm: control[0] as number,
+        skippedUpdates: finite ? 0 : 1,
+        noSignalUpdates: 0,
+        numTokens: this.#state.tokens,
+        updateSeconds: seconds,
+        tokensPerSecond: counted / seconds,
+        liveBytes: device.info().liveBytes,
+      }
+    } finally {
+      sums.dispose()
+    }
+  }
+
+  /** Advantages of all members in order: given ones as they are, the others from their group's rewards. */
+  async #advantages(groups: CheckedMember[][]): Promise<(number | Float32Array)[]> {
+    const flat = groups.flatMap((group, g) => group.map(member => ({ member, g })))
+    const rated = flat.filter(({ member }) => needsReward(member))
+    const computed =
+      rated.length === 0
+        ? new Float32Array(0)
+        : await groupAdvantages(
+            {
+              rewards: rated.map(({ member }) => member.reward as number),
+              groups: rated.map(({ g }) => g),
+              offPolicy: rated.map(({ member }) => member.isDemonstration),
+            },
+            this.options.advantages,
+            this.policy.device,
+          )
+    let next = 0
+    return flat.map(({ member }) => (needsReward(member) ? (computed[next++] as number) : (member.advantage ?? 0)))
+  }
+
+  /** Enqueues the forward and backward pass of one micro-batch. */
+  #microBatch(groups: MicroGroup[], counted: number, sums: Tensor): void {
+    const { device, model, config } = this.policy
+    const { objective, temperature, gradientCheckpointing } = this.options
+    const arrays = packGroups(groups.map(toPacked))
+    const targets = targetArrays(groups.flatMap(group => group.members))
+    const table = model.rope(1)
+    device.scope(() => {
+      const tape = new Tape(device)
+      const batch = uploadPacked(device, arrays)
+      const optional = (values: Float32Array | undefined) => (values ? device.float32(values) : undefined)
+      const hidden = forwardBatch(config, model.weights, table, batch, { tape, recompute: gradientCheckpointing })
+      linearPolicyLoss(
+        tape,
+        hidden,
+        model.weights.output,
+        batch.targets,
+        temperature,
+        {
+          oldLogProbs: optional(targets.oldLogProbs),
+          advantages: device.float32(targets.advantages),
+          weights: device.float32(targets.weights),
+          kinds: device.uint8(targets.kinds),
+          refLogProbs: optional(targets.refLogProbs),
+          teacherProbs: optional(targets.teacherProbs),
+        },
+        nativeObjective(objective, counted),
+        sums,
+      )
+      tape.backward()
+      tape.dispose()
+    })
+  }
+
+  /** Enqueues the optimizer and waits: {norm, factor, ok, bad elements} and the sums of the loss. */
+  async #update(learningRate: number, sums: Tensor): Promise<[Float32Array, Float64Array]> {
+    const { device, model } = this.policy
+    const { betas, epsilon, weightDecay, maxGradNorm } = this.options.optimizer
+    const control = device.keep(gradientNorm(this.#gradients, maxGradNorm))
+    adamw(
+      {
+        params: model.values,
+        grads: this.#gradients,
+        firstMoment: this.#firstMoment,
+        secondMoment: this.#secondMoment,
+      },
+      control,
+      { learningRate, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, step: this.#state.updates + 1 },
+    )
+    try {
+      return await Promise.all([device.readFloat32(control), device.readFloat64(sums)])
+    } finally {
+      control.dispose()
+    }
+  }
+
+  #count(finite: boolean, tokens: number): void {
+    const state = { ...this.#state }
+    if (finite) {
+      state.updates += 1
+      state.tokens += tokens
+      this.#skippedInARow = 0
+    } else {
+      state.skippedUpdates += 1
+      this.#skippedInARow += 1
+    }
+    this.#state = state
+    if (this.#skippedInARow > this.options.maxSkippedUpdates) {
+      throw new NonFiniteError(
+        `${this.#skippedInARow} updates in a row had a gradient that is not finite (step ${state.steps})`,
+        { hint: 'go back to an earlier checkpoint, or lower the learning rate', details: { step: state.steps } },
+      )
+    }
+  }
+
+  /** The flat gradient of the last update, before clipping, by parameter name. For checks and research. */
+  async gradients(): Promise<Map<string, { data: Float32Array; shape: readonly number[] }>> {
+    const flat = await this.policy.device.readFloat32(this.#gradients)
+    return new Map(
+      this.policy.model.layout.parameters.map(({ name, offset, size, shape }) => [
+        name,
+        { data: flat.slice(offset, offset + size), shape },
+      ]),
+    )
+  }
+
+  /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
+  async saveState(folder: string): Promise<TrainerState> {
+    const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
+    await saveOptimizer(folder, moments, this.policy.device)
+    return this.#state
+  }
+
+  /** Takes up a state that saveState wrote. Throws CheckpointError when the file does not fit the policy. */
+  async loadState(folder: string, state: TrainerState): Promise<void> {
+    const { device, model } = this.policy
+    const moments = await loadOptimizer(folder, model.layout.size)
+    device.write(this.#firstMoment, moments.firstMoment)
+    device.write(this.#secondMoment, moments.secondMoment)
+    await device.synchronize()
+    this.#state = { ...state }
+    this.#skippedInARow = 0
+  }
+
+  /** Frees moments; the policy stays. Twice is no fault. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#firstMoment.dispose()
+    this.#secondMoment.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+}
+
+function hasSignal({ member, advantage }: { member: CheckedMember; advantage: number | Float32Array }): boolean {
+  return member.kinds.some((kind, i) => {
+    if (kind === TokenKind.masked) return false
+    if (kind === TokenKind.supervised) return true
+    return (typeof advantage === 'number' ? advantage : advantage[i]) !== 0
+  })
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000
+}
+
+/** Tokens whose activations take about `activationBytes`. */
+function defaultMicroBatch(config: PolicyConfig, options: ResolvedTrainerOptions): number {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim, layers } = config
+  const perLayer = 6 * hiddenSize + 2 * (heads + kvHeads) * headDim + 3 * intermediateSize
+  const kept = options.gradientCheckpointing ? perLayer + 2 * hiddenSize * layers : perLayer * layers
+  return Math.min(mostTokens, Math.max(fewestTokens, Math.floor(activationBytes / (4 * kept))))
+}
