@@ -76,7 +76,11 @@ LUFFY_INLINE TokenInput<double> token_input(const PolicyInputs& in, int64_t r, d
   token.has_reference = static_cast<bool>(in.ref_log_probs);
   token.has_teacher = static_cast<bool>(in.teacher_probs);
   token.log_prob = log_prob;
-  if (token.has_old) token.old_log_prob = in.old_log_probs.f32()[r];
+  if (token.has_old) {
+    const float old = in.old_log_probs.f32()[r];
+    token.has_old = old == old;  // NaN: not known for this token, so its ratio is 1
+    token.old_log_prob = old;
+  }
   token.advantage = in.advantages.f32()[r];
   token.weight = in.weights.f32()[r];
   if (token.has_reference) token.reference_log_prob = in.ref_log_probs.f32()[r];

@@ -1,6 +1,7 @@
 // policy-loss: the token objective of LUFFY and of the methods beside it, from log-probabilities (design: docs/luffy.md).
 //
-//   logProbs[R] float32; oldLogProbs[R] (absent: the ratio is 1 and its gradient that of p/p_detached);
+//   logProbs[R] float32; oldLogProbs[R] (absent, or NaN for a token: the ratio is 1 and its gradient that of
+//   p/p_detached);
 //   advantages[R], weights[R] float32 (the reduction: a token's share of the update, e.g. 1/divisor); kinds[R] uint8
 //   (TokenKind); refLogProbs[R] (needed when klCoef > 0); teacherProbs[R] (absent: taken as 1).
 //   loss of a token = weight * (objective + klCoef * k3(ref, policy)), where objective is
