@@ -82,7 +82,7 @@ const TEST_SHAPES: Record<Exclude<TestSetName, 'oth'>, ChainShape> = {
 }
 
 /** Draws without a new prompt after which a set is called exhausted. */
-const MAX_FRUITLESS_DRAWS = 100_000
+const MAX_FRUITLESS_DRAWS = 2000
 
 /** A held-out set of `size` distinct prompts. Throws DataError when the task has fewer. */
 export function testSet(name: TestSetName, options: { seed: number; size?: number }): TestItem[] {
