@@ -104,7 +104,8 @@ void group_advantages(Context& context, Tensor rewards, Tensor groups, Tensor of
       if (advantage > options.clip) advantage = options.clip;
       if (advantage < -options.clip) advantage = -options.clip;
     }
-    advantages.f32()[i] = static_cast<float>(advantage * (off[i] ? options.off_policy_weight : options.on_policy_weight));
+    const double weight = off[i] ? options.off_policy_weight : options.on_policy_weight;
+    advantages.f32()[i] = static_cast<float>(advantage * weight);
   }
 }
 
