@@ -157,10 +157,8 @@ function makeNodeFolder() {
   mkdirSync(folder, { recursive: true })
   const headers = require('node-api-headers').include_dir
   for (const name of readdirSync(headers)) copyFileSync(join(headers, name), join(folder, name))
-  writeFileSync(
-    join(folder, 'common.gypi'),
-    "{ 'target_defaults': { 'default_configuration': 'Release' } }\n",
-  )
+  const defaults = "{ 'default_configuration': 'Release', 'configurations': { 'Release': {}, 'Debug': {} } }"
+  writeFileSync(join(folder, 'common.gypi'), `{ 'target_defaults': ${defaults} }\n`)
   return join(root, 'build/node-headers')
 }
 
@@ -199,7 +197,7 @@ export function readBuildStatus() {
   }
 }
 
-// { ok, builder, backends, seconds, upToDate, addon, compiler, reason, hint, log }. Never rejects for a build that
+// { ok, builder, backends, seconds, upToDate, addon, compiler, warnings, reason, hint, log }. Never rejects for a build that
 // fails: that is `ok: false` with the reason. `extraFlags` (with another `folder` than Release) needs CMake.
 export async function buildNative({
   builder = 'auto',
@@ -230,6 +228,7 @@ export async function buildNative({
     try {
       const tools = findTools()
       status.compiler = tools.compiler && `${tools.compiler.path} ${tools.compiler.version}`
+      status.cmakeFound = cmakeIsUsable(tools)
       status.builder = chooseBuilder(builder, tools)
       if (clean) {
         for (const name of ['cmake', 'Release', 'node-headers'])
@@ -252,6 +251,7 @@ export async function buildNative({
       if (!existsSync(addon))
         throw new BuildFailure(`the build ended without ${addon}`, `the whole log is ${log}`)
       status.ok = true
+      status.warnings = readFileSync(log, 'utf8').match(/ warning: /g)?.length ?? 0
       status.upToDate = before !== 0 && modified(addon) === before
     } catch (error) {
       status.reason = error instanceof Error ? error.message : String(error)
@@ -269,8 +269,9 @@ export function describeBuild(status) {
   if (!status.ok) return `luffy: the kernels are not built: ${status.reason}. ${status.hint}`
   if (status.upToDate) return `luffy: the kernels are up to date (${status.seconds} s)`
   const sets = status.backends.map(name => name.replace('cpu_', '')).join(', ')
-  const without = status.builder === 'node-gyp' ? ' (CMake not found)' : ''
-  return `luffy: built CPU kernels (${sets}) with ${status.builder}${without} in ${Math.round(status.seconds)} s`
+  const without = status.cmakeFound ? '' : ' (CMake not found)'
+  const warnings = status.warnings > 0 ? `, ${status.warnings} compiler warnings in ${status.log}` : ''
+  return `luffy: built CPU kernels (${sets}) with ${status.builder}${without} in ${Math.round(status.seconds)} s${warnings}`
 }
 
 // Progress for a person: one line that is rewritten on a terminal, otherwise a line every ten seconds.
