@@ -60,7 +60,7 @@ void decode_unit(const Cache& cache, const int32_t* blocks, int64_t length, int 
                                             position == 0);
       });
     }
-    for (int r = 0; r < count; ++r) finish_row(out + (g + r) * dim, dim, maximum[r], lane_sums + r * kLanes);
+    with_rows(count, [&](auto rows) { finish_rows<decltype(rows)::value>(tile, dim, nullptr, 0); });
   }
 }
 

@@ -115,6 +115,11 @@ LUFFY_INLINE void pack_transposed(const float* const* rows, int count, int dim, 
   }
 }
 
+// Fetches a row that will be packed soon into the second-level cache.
+LUFFY_INLINE void prefetch_row(const float* row, int dim) {
+  for (int d = 0; d < dim; d += 16) __builtin_prefetch(row + d, 0, 2);
+}
+
 LUFFY_INLINE void copy_row(const float* from, int dim, float* to) {
   int d = 0;
   for (; d + kLanes <= dim; d += kLanes) store(to + d, load(from + d));

@@ -53,6 +53,18 @@ struct ForwardScratch {
   float* lane_sums;  // [as maximum][kLanes]
 };
 
+// Fetches what a block of keys is packed from; rows are far apart in memory, which the processor does not foresee.
+LUFFY_INLINE void prefetch_block(const Sequence& s, const Tensor& k, const Tensor& v, int group, int dim, int64_t begin,
+                                 int64_t end) {
+  const int64_t column = int64_t{group} * dim;
+  end = smaller(end, begin + kAttentionBlock);
+  for (int64_t p = begin; p < end; ++p) {
+    const int64_t row = s.row(p);
+    prefetch_row(k.row(row) + column, dim);
+    prefetch_row(v.row(row) + column, dim);
+  }
+}
+
 void forward_unit(const Forward& f, const Sequence& s, const QueryRange& range, int group, const ForwardScratch& x) {
   const int dim = f.heads.dim;
   const int64_t width = range.end - range.begin;
@@ -63,29 +75,25 @@ void forward_unit(const Forward& f, const Sequence& s, const QueryRange& range, 
     pack_transposed(rows, count, dim, x.keys, kAttentionBlock);
     block_rows(s, f.v, int64_t{group} * dim, block, count, rows);
     for (int j = 0; j < count; ++j) copy_row(rows[j], dim, x.values + j * dim);
+    prefetch_block(s, f.k, f.v, group, dim, block + kAttentionBlock, range.end);
 
     for (int g = 0; g < f.heads.per_group; ++g) {
-      const int64_t column = (int64_t{group} * f.heads.per_group + g) * dim;
+      const int64_t head = int64_t{group} * f.heads.per_group + g;
       for (int64_t p = larger(range.begin, block), end; p < range.end; p = end) {
         end = tile_end(p, range.end, kTileRows);
         const int64_t row = s.row(p);
         const int64_t state = g * width + (p - range.begin);
-        const AttentionRows tile = {f.q.row(row) + column,   f.q.row_stride,       f.out.row(row) + column,
-                                    f.out.row_stride,        x.maximum + state,    x.lane_sums + state * kLanes};
+        const AttentionRows tile = {f.q.row(row) + head * dim, f.q.row_stride,    f.out.row(row) + head * dim,
+                                    f.out.row_stride,          x.maximum + state, x.lane_sums + state * kLanes};
         const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, p - block + 1));
+        const bool last = p < block + kAttentionBlock;
+        float* lse = f.lse ? f.lse.row(row) + head : nullptr;
         with_rows(static_cast<int>(end - p), [&](auto tile_rows) {
-          attend_block<decltype(tile_rows)::value>(tile, dim, f.scale, x.keys, x.values, dim, visible, 1, block == 0);
+          constexpr int R = decltype(tile_rows)::value;
+          attend_block<R>(tile, dim, f.scale, x.keys, x.values, dim, visible, 1, block == 0);
+          if (last) finish_rows<R>(tile, dim, lse, f.heads.queries);
         });
       }
-    }
-  }
-  for (int g = 0; g < f.heads.per_group; ++g) {
-    const int64_t head = int64_t{group} * f.heads.per_group + g;
-    for (int64_t p = range.begin; p < range.end; ++p) {
-      const int64_t state = g * width + (p - range.begin);
-      const int64_t row = s.row(p);
-      const float lse = finish_row(f.out.row(row) + head * dim, dim, x.maximum[state], x.lane_sums + state * kLanes);
-      if (f.lse) f.lse.row(row)[head] = lse;
     }
   }
 }
@@ -391,6 +399,11 @@ void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor se
     x.maximum = x.lane_sums + states * kLanes;
     for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
       const QueryRange& range = ranges[unit / groups];
+      if (unit + 1 < portions.bounds[index + 1]) {
+        const QueryRange& next = ranges[(unit + 1) / groups];
+        prefetch_block(table.rows[next.sequence], k, v, static_cast<int>((unit + 1) % groups), f.heads.dim, 0,
+                       next.end);
+      }
       forward_unit(f, table.rows[range.sequence], range, static_cast<int>(unit % groups), x);
     }
   });
