@@ -35,6 +35,13 @@ export function parseJsonObject(text: Uint8Array | string, options: JsonOptions)
   throw fail(`${options.source}: expected a JSON object, got ${describeValue(value)}`)
 }
 
+/** A phrase of a message; a function where making it costs more than reading the value. */
+export type Wording = string | (() => string)
+
+function worded(wording: Wording): string {
+  return typeof wording === 'string' ? wording : wording()
+}
+
 export class JsonReader {
   readonly #bytes: Buffer
   readonly #source: string
@@ -108,9 +115,9 @@ export class JsonReader {
     return length
   }
 
-  readString(expected = 'a string'): string {
+  readString(expected: Wording = 'a string'): string {
     const bytes = this.#bytes
-    if (bytes[this.#at] !== 0x22) this.fail(`expected ${expected}, got ${this.#found()}`)
+    if (bytes[this.#at] !== 0x22) this.fail(`expected ${worded(expected)}, got ${this.#found()}`)
     const start = this.#at + 1
     let escaped = false
     let end = start
@@ -131,14 +138,14 @@ export class JsonReader {
   }
 
   /** An integer from 0 to 2^53 - 1, written as digits alone. */
-  readUnsigned(what: string): number {
+  readUnsigned(what: Wording): number {
     const at = this.#at
     const token = this.#numberToken(what)
     if (!/^\d+$/.test(token))
-      this.fail(`${what}: expected an integer of at least 0, got ${token.slice(0, 40)}`, at)
+      this.fail(`${worded(what)}: expected an integer of at least 0, got ${token.slice(0, 40)}`, at)
     const value = Number(token)
     if (!Number.isSafeInteger(value)) {
-      this.fail(`${what}: expected an integer below 2^53, got ${token.slice(0, 40)}`, at)
+      this.fail(`${worded(what)}: expected an integer below 2^53, got ${token.slice(0, 40)}`, at)
     }
     return value
   }
@@ -185,13 +192,15 @@ export class JsonReader {
     return value
   }
 
-  #numberToken(what: string): string {
+  #numberToken(what: Wording): string {
     const bytes = this.#bytes
     const start = this.#at
     let end = start
     while (isNumberByte(bytes[end])) ++end
     if (end === start)
-      this.fail(`expected ${what === 'a value' ? what : `a number for ${what}`}, got ${this.#found()}`)
+      this.fail(
+        `expected ${what === 'a value' ? what : `a number for ${worded(what)}`}, got ${this.#found()}`,
+      )
     if (end - start > 400) this.fail('a number of more than 400 characters')
     const token = bytes.toString('latin1', start, end)
     if (!/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(token)) {

@@ -55,7 +55,7 @@ export interface SafetensorsHeader {
 }
 
 export const maxHeaderBytes = 100_000_000
-const maxTensors = 1 << 18
+const maxTensors = 1 << 17
 const maxRank = 64
 
 /** The rules of the format, named in `details.rule` of each error. */
@@ -171,7 +171,10 @@ class HeaderParser {
 
   #readMetadata(): void {
     this.#reader.readObject(key => {
-      this.metadata.set(key, this.#reader.readString(`a string for __metadata__ ${describeValue(key)}`))
+      this.metadata.set(
+        key,
+        this.#reader.readString(() => `a string for __metadata__ ${describeValue(key)}`),
+      )
     })
   }
 
@@ -180,7 +183,7 @@ class HeaderParser {
       throw safetensorsError(this.#source, rule, problem, name)
     }
     const reader = this.#reader
-    const what = (part: string) => `${part} of ${describeValue(name)}`
+    const what = (part: string) => () => `${part} of ${describeValue(name)}`
     let dtype: string | undefined
     let shape: number[] | undefined
     let span: number[] | undefined
