@@ -145,7 +145,7 @@ async function buildWithCMake({ folder, extraFlags, jobs, log, onLine }) {
     String(jobs),
     `--CDLUFFY_OUTPUT=${output}`,
     `--CDLUFFY_EXTRA_FLAGS=${extraFlags}`,
-    `--CDLUFFY_STRICT=${process.env.LUFFY_STRICT === '1' ? 'ON' : 'OFF'}`,
+    `--CDLUFFY_STRICT=${process.env.LUFFY_STRICT === '1' && extraFlags === '' ? 'ON' : 'OFF'}`,
   ]
   await run(args, { log, onLine })
 }
