@@ -26,15 +26,29 @@ export class Tape {
   readonly #gradients = new Map<Tensor, Tensor>()
   /** How many steps still need a saved tensor. */
   readonly #needed = new Map<Tensor, number>()
+  /** Tensors that live longer than the tape by somebody else's care. */
+  readonly #borrowed = new Set<Tensor>()
   readonly #slices = new Map<Tensor, { parent: Tensor; start: number; end: number }>()
 
   constructor(device: Device) {
     this.device = device
   }
 
+  /** Tensors that steps may save but that the tape must not free, such as the batch's token ids. */
+  borrow(...tensors: Tensor[]): void {
+    for (const tensor of tensors) this.#borrowed.add(tensor)
+  }
+
+  /** A tape for a segment of this one: it borrows what this one borrows. */
+  segment(): Tape {
+    const inner = new Tape(this.device)
+    inner.borrow(...this.#borrowed)
+    return inner
+  }
+
   /** Adds a step. `saved` are kept until it has run in the backward pass. */
   record(saved: readonly (Tensor | undefined)[], backward: () => void): void {
-    const present = saved.filter(tensor => tensor !== undefined)
+    const present = saved.filter(tensor => tensor !== undefined && !this.#borrowed.has(tensor)) as Tensor[]
     for (const tensor of present) {
       this.device.keep(tensor)
       this.#needed.set(tensor, (this.#needed.get(tensor) ?? 0) + 1)
@@ -175,7 +189,8 @@ export function recompute(
   const { device } = tape
   const outputs = device.scope(() => body(undefined))
   tape.record(inputs, () => {
-    const inner = new Tape(device)
+    const inner = tape.segment()
+    inner.borrow(...inputs)
     const again = body(inner)
     outputs.forEach((output, i) => {
       const gradient = tape.take(output)

@@ -25,7 +25,7 @@ export function attention(tape: Tape | undefined, inputs: AttentionInputs): Tens
   const { device } = q
   const { ops, handle } = device
   const out = device.empty([q.rows, q.columns])
-  const lse = tape ? device.empty([q.rows, heads]) : undefined
+  const lse = device.empty([q.rows, heads]) // its shape also tells the kernel the number of heads
   ops.attentionForward(
     handle,
     q.handle,
@@ -34,7 +34,7 @@ export function attention(tape: Tape | undefined, inputs: AttentionInputs): Tens
     sequences.handle,
     scale,
     out.handle,
-    lse?.handle ?? null,
+    lse.handle,
   )
   tape?.record([q, k, v, out, lse, sequences], () => {
     const gradOut = tape.gradient(out)
@@ -48,7 +48,7 @@ export function attention(tape: Tape | undefined, inputs: AttentionInputs): Tens
             k.handle,
             v.handle,
             out.handle,
-            (lse as Tensor).handle,
+            lse.handle,
             sequences.handle,
             scale,
             gradQ.handle,

@@ -59,6 +59,7 @@ export function forwardBatch(
   const { heads, headDim } = config
   const { sequences } = batch
   const scale = 1 / Math.sqrt(headDim)
+  options.tape?.borrow(sequences)
   const attendWith =
     (tape: Tape | undefined): Attend =>
     (_, q, k, v) =>
@@ -77,6 +78,7 @@ export function forwardRows(
 ): Tensor {
   const { tape } = options
   const { device } = batch.tokens
+  tape?.borrow(batch.tokens, batch.positions, batch.rows)
   return device.scope(() => {
     let state: State = { branch: embedding(tape, batch.tokens, weights.embedding), stream: undefined }
     weights.layers.forEach((layer, index) => {

@@ -1,0 +1,28 @@
+// The public surface, names only.
+export * from './errors.js'
+export { type MethodName, methods } from './methods/index.js'
+export {
+  type AdvantageOptions,
+  type GroupRewards,
+  groupAdvantages,
+  type LogitsPolicyLossInputs,
+  type LogitsPolicyLossResult,
+  logitsPolicyLoss,
+  type NdArray,
+  type NumericArray,
+  type PolicyLossInputs,
+  type PolicyLossResult,
+  policyLoss,
+} from './methods/losses.js'
+export type { Method } from './methods/method.js'
+export type { Baseline } from './ops/group-advantages.js'
+export type { LossMetrics, LossReduction, Objective, Shaping } from './ops/policy-objective.js'
+export type { PolicyConfig, PolicyOptions } from './policy/config.js'
+export type { SequenceLogProbs } from './policy/policy-model.js'
+export type { Completion, SampleOptions, SampleProgress } from './sampler/options.js'
+export { Policy, type PolicyCreateOptions, type PolicyLoadOptions, type PolicySaveOptions } from './sampler/policy.js'
+export { Device, type DeviceOptions } from './tensor/device.js'
+export type { GroupMember, TrainGroup } from './training/groups.js'
+export type { StepMetrics } from './training/metrics.js'
+export { Trainer, type TrainerState, type TrainStepOptions } from './training/trainer.js'
+export type { OptimizerOptions, TrainerOptions } from './training/trainer-options.js'
