@@ -2,7 +2,7 @@
 // shards with an index, and copies of the tokenizer's files. Each file is replaced as a whole.
 import { mkdir, readdir, realpath, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LuffyError } from '../errors.js'
+import { LuffyError, ModelFileError } from '../errors.js'
 import {
   checkFreeSpace,
   DurableFile,
@@ -162,6 +162,7 @@ async function removeStaleWeights(folder: string, shardCount: number): Promise<v
 /** Copies the tokenizer files that a folder has to another folder. */
 export async function copyTokenizer(from: string, to: string): Promise<FileRecord[]> {
   const records: FileRecord[] = []
+  if (!(await exists(from))) throw new ModelFileError(`${from}: no such folder`, { path: from })
   if ((await realpath(from)) === (await realpath(to))) return records
   for (const name of tokenizerFileNames) {
     const path = join(from, name)

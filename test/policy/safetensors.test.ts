@@ -28,9 +28,10 @@ test.serial('every broken rule is named, at once, and nothing is allocated by a 
     const path = join(folder, `${index}.safetensors`)
     writeFileSync(path, bytes)
     const buffersBefore = process.memoryUsage().arrayBuffers
-    const start = performance.now()
+    const start = process.cpuUsage()
     const error = await t.throwsAsync(SafetensorsFile.open(path), { instanceOf: ModelFileError }, name)
-    const elapsed = performance.now() - start
+    const { user, system } = process.cpuUsage(start)
+    const elapsed = (user + system) / 1000
     const grown = process.memoryUsage().arrayBuffers - buffersBefore
     t.is(error?.details?.rule, rule, `${name}: ${error?.message}`)
     t.true(error?.message.includes(`${index}.safetensors`), error?.message)
