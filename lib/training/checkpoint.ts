@@ -125,7 +125,12 @@ export class CheckpointStore {
       await rename(folder, replaced)
       fault('old-moved')
     }
-    await rename(temporary, folder)
+    try {
+      await rename(temporary, folder)
+    } catch (error) {
+      if (occupied) await rename(replaced, folder)
+      throw error
+    }
     fault('folder-renamed')
     await syncDirectory(this.runFolder)
     fault('parent-synced')
@@ -157,10 +162,12 @@ export class CheckpointStore {
   }
 
   /**
-   * Where to resume: the newest verified checkpoint, or undefined when there is none at all, with lines to print that
-   * name the corrupt ones. Throws CheckpointError when there are checkpoints and none verifies; nothing is deleted.
+   * Where to resume, after a sweep: the newest verified checkpoint, or undefined when there is none at all, with lines
+   * to print that name what was swept and what is corrupt. Throws CheckpointError when there are checkpoints and none
+   * verifies; none is deleted.
    */
   async resumePoint(): Promise<{ checkpoint: Checkpoint | undefined; notices: string[] }> {
+    const swept = await this.sweep()
     const { checkpoint, corrupt } = await this.newestVerified()
     const reasons = corrupt.map(({ folder, reason }) => `${folder} is corrupt: ${reason}`)
     if (checkpoint === undefined && corrupt.length > 0) {
@@ -170,12 +177,13 @@ export class CheckpointStore {
       })
     }
     const notices = reasons.map(reason => `${reason}; falling back to ${checkpoint?.folder}`)
+    if (swept.length > 0) notices.unshift(`swept what an interrupted save left: ${swept.join(', ')}`)
     return { checkpoint, notices }
   }
 
   /**
-   * Removes what interrupted saves left behind, and puts back a checkpoint whose replacement did not arrive. Called
-   * once at the start of a run, under its lock. Returns the names of what was removed or put back.
+   * Removes what interrupted saves left behind, and puts back a checkpoint whose replacement did not arrive. Done by
+   * `resumePoint` at the start of a run, under its lock. Returns the names of what was removed or put back.
    */
   async sweep(): Promise<string[]> {
     this.#assertHeld()
@@ -188,7 +196,9 @@ export class CheckpointStore {
         if (await exists(original)) await this.#remove(path)
         else await rename(path, original)
         swept.push(name)
-      } else if (/^(checkpoint-\d+|config\.yaml|run\.json|best\.json)\.tmp-\d+$/.test(name)) {
+      } else if (
+        /^(checkpoint-\d+|config\.yaml|run\.json|best\.json|lock|lock\.takeover)\.tmp-[\w-]+$/.test(name)
+      ) {
         await rm(path, { recursive: true, force: true })
         swept.push(name)
       }
@@ -248,10 +258,14 @@ export class CheckpointStore {
   async #remove(folder: string): Promise<void> {
     const name = /checkpoint-\d+/.exec(folder.slice(this.runFolder.length))?.[0]
     const doomed = join(this.runFolder, `${name}.tmp-${process.pid}`)
-    await rename(folder, doomed)
-    fault('old-doomed')
-    await rm(doomed, { recursive: true, force: true })
-    fault('old-removed')
+    try {
+      await rename(folder, doomed)
+      fault('old-doomed')
+      await rm(doomed, { recursive: true, force: true })
+      fault('old-removed')
+    } catch (error) {
+      throw await writeError(error, folder, 0)
+    }
     this.#verified.delete(folder)
   }
 }

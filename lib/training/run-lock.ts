@@ -62,8 +62,9 @@ export class RunLock {
       // slower one would replace the faster one's fresh lock.
       const guard = `${lockPath}.takeover`
       if (!create(guard, holder)) {
-        refuseIfAlive(read(guard), runFolder)
-        rmSync(guard, { force: true })
+        const other = read(guard)
+        refuseIfAlive(other, runFolder)
+        if (other !== undefined) rmSync(guard, { force: true })
         if (!create(guard, holder)) throw lockedError(read(guard), runFolder)
       }
       try {
