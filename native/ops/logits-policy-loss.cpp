@@ -30,20 +30,20 @@ void gradient_with_entropy(float* x, int64_t columns, const RowSoftmax& row, Tem
                            const RowGradient& gradient) {
   const double a = (gradient.entropy * row.entropy - gradient.log_prob) / temperature.exact;
   const double b = gradient.entropy / temperature.exact;
-  // q = e / sum and log q = d - log_sum.
+  // q = e / sum and log q = y log(2) - log_sum.
   const Vec constant = vec(static_cast<float>((a - b * row.log_sum) / row.sum));
-  const Vec slope = vec(static_cast<float>(b / row.sum));
-  const Vec reciprocal = vec(temperature.reciprocal);
+  const Vec slope = vec(static_cast<float>(b * kLogOf2 / row.sum));
+  const Vec factor = vec(temperature.factor);
   const Vec top = vec(row.largest);
   int64_t i = 0;
   for (; i + kLanes <= columns; i += kLanes) {
-    const Vec d = difference_of(load(x + i), top, reciprocal);
-    store(x + i, mul(exp(d), fma(slope, d, constant)));
+    const Vec y = exponent_of(load(x + i), top, factor);
+    store(x + i, mul(exp2_of(y), fma(slope, y, constant)));
   }
   const int rest = static_cast<int>(columns - i);
   if (rest > 0) {
-    const Vec d = difference_of(load_first(x + i, rest), top, reciprocal);
-    store_first(x + i, mul(exp(d), fma(slope, d, constant)), rest);
+    const Vec y = exponent_of(load_first(x + i, rest), top, factor);
+    store_first(x + i, mul(exp2_of(y), fma(slope, y, constant)), rest);
   }
 }
 

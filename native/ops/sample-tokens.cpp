@@ -17,7 +17,7 @@ namespace {
 // Cost of a row beside its logits, in floats of memory traffic.
 constexpr int64_t kRowCost = 256;
 
-// Tokens whose sum is made at a time when a chunk is walked, and whose largest logit is known when candidates are taken.
+// Tokens whose sum is made at a time when a chunk is walked, or whose largest logit is known to the filters.
 constexpr int kBlock = 64;
 
 // Weights below e^-103 are 0 in float32, or a bit of it: such tokens are never drawn when a filter is on.
@@ -47,11 +47,11 @@ int64_t pick(const float* weights, int64_t count, double target) {
 // exp((x - largest) / temperature) of `count` logits.
 void weights_of(const float* x, int64_t count, float largest, Temperature temperature, float* weights) {
   const Vec top = vec(largest);
-  const Vec reciprocal = vec(temperature.reciprocal);
+  const Vec factor = vec(temperature.factor);
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(weights + i, exp(difference_of(load(x + i), top, reciprocal)));
+  for (; i + kLanes <= count; i += kLanes) store(weights + i, exp2_of(exponent_of(load(x + i), top, factor)));
   const int rest = static_cast<int>(count - i);
-  if (rest > 0) store_first(weights + i, exp(difference_of(load_first(x + i, rest), top, reciprocal)), rest);
+  if (rest > 0) store_first(weights + i, exp2_of(exponent_of(load_first(x + i, rest), top, factor)), rest);
 }
 
 // target: in units of the chunk's weights.
