@@ -29,14 +29,23 @@ export function coloured(text: string, colour: keyof typeof CODES, style: TextSt
 /**
  * Text that somebody else wrote (a completion, a file's name), safe to print on one line: control characters, escape
  * sequences, line breaks, characters that turn the writing direction and lone surrogates are shown as escapes.
- * `maxLength`: longer text is cut and ends with `...`.
+ * `maxLength`: what would be longer is cut, between characters, and ends with `...`.
  */
 export function printable(text: string, maxLength = Number.POSITIVE_INFINITY): string {
-  const shown = (text.length > maxLength ? text.slice(0, maxLength) : text).replace(
-    /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu,
-    character => ESCAPES[character] ?? `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
-  )
-  return shown.length <= maxLength ? shown : `${shown.slice(0, Math.max(0, maxLength - 3))}...`
+  let shown = ''
+  let kept = 0
+  for (const character of text) {
+    shown += UNPRINTABLE.test(character) ? escaped(character) : character
+    if (shown.length <= maxLength - 3) kept = shown.length
+    if (shown.length > maxLength) return `${shown.slice(0, kept)}...`
+  }
+  return shown
+}
+
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u
+
+function escaped(character: string): string {
+  return ESCAPES[character] ?? `\\u{${(character.codePointAt(0) as number).toString(16)}}`
 }
 
 const ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
