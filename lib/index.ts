@@ -20,9 +20,16 @@ export type { LossMetrics, LossReduction, Objective, Shaping } from './ops/polic
 export type { PolicyConfig, PolicyOptions } from './policy/config.js'
 export type { SequenceLogProbs } from './policy/policy-model.js'
 export type { Completion, SampleOptions, SampleProgress } from './sampler/options.js'
-export { Policy, type PolicyCreateOptions, type PolicyLoadOptions, type PolicySaveOptions } from './sampler/policy.js'
+export {
+  Policy,
+  type PolicyCreateOptions,
+  type PolicyLoadOptions,
+  type PolicySaveOptions,
+} from './sampler/policy.js'
 export { Device, type DeviceOptions } from './tensor/device.js'
 export type { GroupMember, TrainGroup } from './training/groups.js'
 export type { StepMetrics } from './training/metrics.js'
+export { type TrainEvent, type TrainOptions, type TrainResult, train } from './training/train.js'
+export type { TrainConfig } from './training/train-config.js'
 export { Trainer, type TrainerState, type TrainStepOptions } from './training/trainer.js'
 export type { OptimizerOptions, TrainerOptions } from './training/trainer-options.js'

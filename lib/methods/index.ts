@@ -18,5 +18,7 @@ export function resolveMethod(method: unknown): Method {
   if (typeof method === 'object' && method !== null && 'objective' in method && 'name' in method) {
     return method as Method
   }
-  throw new ConfigError(`method: expected one of ${Object.keys(methods).join(', ')}, got ${describeValue(method)}`)
+  throw new ConfigError(
+    `method: expected one of ${Object.keys(methods).join(', ')}, got ${describeValue(method)}`,
+  )
 }

@@ -1,5 +1,5 @@
 // The losses and advantages as functions on plain arrays, for researchers who bring their own loop.
-import { describeValue, checkChoice, checkNumber, checkOptions } from '../options.js'
+
 import {
   type AdvantageSettings,
   type Baseline,
@@ -18,6 +18,7 @@ import {
   TokenKind,
   tokenWeights,
 } from '../ops/policy-objective.js'
+import { checkChoice, checkNumber, checkOptions, describeValue } from '../options.js'
 import { checkTokens } from '../policy/packing.js'
 import { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -54,7 +55,13 @@ export interface PolicyLossResult {
 }
 
 const lossInputs = [
-  'logProbs', 'oldLogProbs', 'advantages', 'mask', 'offPolicyMask', 'refLogProbs', 'teacherProbs',
+  'logProbs',
+  'oldLogProbs',
+  'advantages',
+  'mask',
+  'offPolicyMask',
+  'refLogProbs',
+  'teacherProbs',
 ] as const
 
 /**
@@ -70,7 +77,9 @@ export async function policyLoss(
   const given = checkOptions(inputs, 'policyLoss', lossInputs) as Partial<PolicyLossInputs>
   const resolved = resolveObjective(objective)
   if (resolved.entropyCoef !== 0) {
-    throw new RangeError('objective.entropyCoef: the entropy is not known from log-probabilities; use logitsPolicyLoss')
+    throw new RangeError(
+      'objective.entropyCoef: the entropy is not known from log-probabilities; use logitsPolicyLoss',
+    )
   }
   const shape = shapeOf(given.logProbs, 'logProbs', 2)
   return run(device, async () => {
@@ -110,7 +119,10 @@ export async function logitsPolicyLoss(
   objective: Objective = {},
 ): Promise<LogitsPolicyLossResult> {
   const given = checkOptions(inputs, 'logitsPolicyLoss', [
-    'logits', 'tokens', 'temperature', ...lossInputs.slice(1),
+    'logits',
+    'tokens',
+    'temperature',
+    ...lossInputs.slice(1),
   ]) as Partial<LogitsPolicyLossInputs>
   const resolved = resolveObjective(objective)
   const full = shapeOf(given.logits, 'logits', 3)
@@ -161,9 +173,16 @@ export interface GroupRewards {
   offPolicy: ArrayLike<number | boolean>
 }
 
-export function resolveAdvantageOptions(options: AdvantageOptions = {}, where = 'advantages'): AdvantageSettings {
+export function resolveAdvantageOptions(
+  options: AdvantageOptions = {},
+  where = 'advantages',
+): AdvantageSettings {
   const given = checkOptions(options, where, [
-    'baseline', 'epsilon', 'clip', 'onPolicyWeight', 'offPolicyWeight',
+    'baseline',
+    'epsilon',
+    'clip',
+    'onPolicyWeight',
+    'offPolicyWeight',
   ])
   return {
     baseline: checkChoice(given.baseline ?? 'mean', `${where}.baseline`, baselineNames) as Baseline,
@@ -201,7 +220,12 @@ export async function groupAdvantages(
   try {
     return await run(target, () =>
       target.readFloat32(
-        groupAdvantageTensor(target.float32(rewards), target.int32(groups), target.uint8(offPolicy), settings),
+        groupAdvantageTensor(
+          target.float32(rewards),
+          target.int32(groups),
+          target.uint8(offPolicy),
+          settings,
+        ),
       ),
     )
   } finally {
@@ -278,7 +302,11 @@ function sameShape(got: readonly number[], expected: readonly number[], name: st
   }
 }
 
-function numbers(array: NdArray<NumericArray> | undefined, name: string, shape: readonly number[]): Float32Array {
+function numbers(
+  array: NdArray<NumericArray> | undefined,
+  name: string,
+  shape: readonly number[],
+): Float32Array {
   sameShape(shapeOf(array, name, shape.length), shape, name)
   const { data } = array as NdArray<NumericArray>
   if (!ArrayBuffer.isView(data) || data instanceof DataView) {

@@ -12,7 +12,12 @@ export interface KeyValueCache {
   values: Tensor
 }
 
-export function createKeyValueCache(device: Device, blocks: number, kvHeads: number, headDim: number): KeyValueCache {
+export function createKeyValueCache(
+  device: Device,
+  blocks: number,
+  kvHeads: number,
+  headDim: number,
+): KeyValueCache {
   return {
     keys: device.empty([blocks, kvHeads, headDim, attentionBlock]),
     values: device.empty([blocks, kvHeads, attentionBlock, headDim]),

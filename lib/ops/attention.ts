@@ -26,16 +26,7 @@ export function attention(tape: Tape | undefined, inputs: AttentionInputs): Tens
   const { ops, handle } = device
   const out = device.empty([q.rows, q.columns])
   const lse = device.empty([q.rows, heads]) // its shape also tells the kernel the number of heads
-  ops.attentionForward(
-    handle,
-    q.handle,
-    k.handle,
-    v.handle,
-    sequences.handle,
-    scale,
-    out.handle,
-    lse.handle,
-  )
+  ops.attentionForward(handle, q.handle, k.handle, v.handle, sequences.handle, scale, out.handle, lse.handle)
   tape?.record([q, k, v, out, lse, sequences], () => {
     const gradOut = tape.gradient(out)
     tape.produce(q, gradQ =>

@@ -13,7 +13,11 @@ export function gatherRows(tape: Tape | undefined, x: Tensor, rows: Tensor): Ten
   ops.gatherRowsForward(handle, x.handle, rows.handle, out.handle)
   tape?.record([rows], () => {
     const gradOut = tape.gradient(out)
-    tape.produce(x, target => ops.gatherRowsBackward(handle, gradOut.handle, rows.handle, target.handle), true)
+    tape.produce(
+      x,
+      target => ops.gatherRowsBackward(handle, gradOut.handle, rows.handle, target.handle),
+      true,
+    )
     tape.consume(out)
   })
   return out

@@ -27,7 +27,14 @@ export function linear(
   const { device } = x
   const { ops, handle } = device
   const out = device.empty([x.rows, n])
-  ops.linearForward(handle, x.handle, w.handle, packed?.handle ?? null, bias?.value.handle ?? null, out.handle)
+  ops.linearForward(
+    handle,
+    x.handle,
+    w.handle,
+    packed?.handle ?? null,
+    bias?.value.handle ?? null,
+    out.handle,
+  )
   tape?.record([x], () => {
     const gradOut = tape.gradient(out)
     ops.linearBackwardWeight(

@@ -21,6 +21,14 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const { device } = a
   const out = accumulateInto ?? device.empty([m, n])
   checkTensor('matmul', 'accumulateInto', out, 'float32', [m, n])
-  device.ops.matmul(device.handle, a.handle, b.handle, out.handle, transposeA, transposeB, accumulateInto !== undefined)
+  device.ops.matmul(
+    device.handle,
+    a.handle,
+    b.handle,
+    out.handle,
+    transposeA,
+    transposeB,
+    accumulateInto !== undefined,
+  )
   return out
 }

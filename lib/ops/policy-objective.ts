@@ -57,7 +57,14 @@ export interface ResolvedObjective {
 }
 
 const names = [
-  'clip', 'dualClip', 'logRatioClamp', 'shaping', 'offPolicyCap', 'reduction', 'klCoef', 'entropyCoef',
+  'clip',
+  'dualClip',
+  'logRatioClamp',
+  'shaping',
+  'offPolicyCap',
+  'reduction',
+  'klCoef',
+  'entropyCoef',
 ] as const
 
 /** Throws ConfigError for an unknown name, RangeError or TypeError for a wrong value. */
@@ -93,7 +100,9 @@ function resolveShaping(value: unknown, where: string): ResolvedObjective['shapi
   const given = checkOptions(value, where, ['kind', 'gamma', 'exponent'])
   const kind = checkChoice(given.kind, `${where}.kind`, shapingKinds)
   if (kind === 'power' && given.exponent === undefined) {
-    throw new RangeError(`${where}.exponent: expected a number above 0 for the shaping "power", got undefined`)
+    throw new RangeError(
+      `${where}.exponent: expected a number above 0 for the shaping "power", got undefined`,
+    )
   }
   return {
     kind,
@@ -107,7 +116,8 @@ function resolveReduction(value: unknown, where: string): LossReduction {
   const given = checkOptions(value, where, ['kind', 'divisor'])
   const kind = checkChoice(given.kind, `${where}.kind`, reductionKinds)
   if (given.divisor === undefined) return { kind }
-  if (kind !== 'constant') throw new RangeError(`${where}.divisor: only the reduction "constant" has a divisor`)
+  if (kind !== 'constant')
+    throw new RangeError(`${where}.divisor: only the reduction "constant" has a divisor`)
   return { kind, divisor: checkNumber(given.divisor, `${where}.divisor`, { above: 0 }) }
 }
 
@@ -231,7 +241,10 @@ export function tokenWeights(reduction: LossReduction, sequences: readonly Seque
     case 'token-mean':
       return new Float64Array(sequences.length).fill(1 / Math.max(1, tokens))
     case 'sequence-mean':
-      return Float64Array.from(sequences, sequence => 1 / (Math.max(1, filled) * Math.max(1, sequence.tokens)))
+      return Float64Array.from(
+        sequences,
+        sequence => 1 / (Math.max(1, filled) * Math.max(1, sequence.tokens)),
+      )
     case 'constant': {
       const longest = sequences.reduce((most, sequence) => Math.max(most, sequence.length), 0)
       const divisor = reduction.divisor ?? Math.max(1, longest * sequences.length)

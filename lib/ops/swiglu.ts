@@ -6,7 +6,8 @@ import { checkTensor } from '../tensor/tensor.js'
 /** gateUp [T, 2F] -> [T, F]. */
 export function swiglu(tape: Tape | undefined, gateUp: Tensor): Tensor {
   checkTensor('swiglu', 'gateUp', gateUp, 'float32', [-1, -1])
-  if (gateUp.columns % 2 !== 0) throw new RangeError(`swiglu: expected an even number of columns, got ${gateUp}`)
+  if (gateUp.columns % 2 !== 0)
+    throw new RangeError(`swiglu: expected an even number of columns, got ${gateUp}`)
   const { device } = gateUp
   const { ops, handle } = device
   const out = device.empty([gateUp.rows, gateUp.columns / 2])

@@ -1,7 +1,8 @@
 // Packing: sequences laid end to end, without padding. Members of a group may share their prompt, which then stands
 // once; their responses see its keys as a prefix.
-import type { Device } from '../tensor/device.js'
+
 import { describeValue } from '../options.js'
+import type { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { PackedBatch } from './transformer.js'
 
@@ -43,7 +44,10 @@ export function packedLength(group: PackedGroup): number {
 export function packGroups(groups: readonly PackedGroup[]): PackedArrays {
   const length = groups.reduce((sum, group) => sum + packedLength(group), 0)
   const all = groups.flatMap(group => group.members)
-  const wanted = all.reduce((sum, { tokens, promptLength }) => sum + Math.max(0, tokens.length - promptLength), 0)
+  const wanted = all.reduce(
+    (sum, { tokens, promptLength }) => sum + Math.max(0, tokens.length - promptLength),
+    0,
+  )
   const tokens = new Int32Array(length)
   const positions = new Int32Array(length)
   const rows = new Int32Array(wanted)
@@ -122,7 +126,12 @@ export function checkSequence(
 ): TokenSequence {
   const tokens = checkTokens(sequence.tokens, `${name}.tokens`, limits.vocabSize)
   const { promptLength } = sequence
-  if (typeof promptLength !== 'number' || !Number.isSafeInteger(promptLength) || promptLength < 1 || promptLength > tokens.length) {
+  if (
+    typeof promptLength !== 'number' ||
+    !Number.isSafeInteger(promptLength) ||
+    promptLength < 1 ||
+    promptLength > tokens.length
+  ) {
     throw new RangeError(
       `${name}.promptLength: expected an integer from 1 to the ${tokens.length} tokens, got ${describeValue(promptLength)}`,
     )

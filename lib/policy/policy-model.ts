@@ -64,7 +64,10 @@ export class PolicyModel {
       )
       this.#rope?.table.cosine.dispose()
       this.#rope?.table.sine.dispose()
-      this.#rope = { table: createRopeTable(this.device, this.config, Math.max(size, positions)), positions: size }
+      this.#rope = {
+        table: createRopeTable(this.device, this.config, Math.max(size, positions)),
+        positions: size,
+      }
     }
     return this.#rope.table
   }
@@ -75,7 +78,8 @@ export class PolicyModel {
     temperature: number,
     betweenPasses: () => void = () => {},
   ): Promise<SequenceLogProbs[]> {
-    const passes: { tensors: { logProbs: Tensor; entropy: Tensor } | undefined; members: TokenSequence[] }[] = []
+    const passes: { tensors: { logProbs: Tensor; entropy: Tensor } | undefined; members: TokenSequence[] }[] =
+      []
     for (const members of chunks(sequences)) {
       betweenPasses()
       passes.push({ tensors: this.#pass(members, temperature), members })

@@ -1,5 +1,12 @@
 // What sampling is asked for, checked.
-import { checkBoolean, checkInteger, checkNumber, checkOptions, checkSignal, describeValue } from '../options.js'
+import {
+  checkBoolean,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  describeValue,
+} from '../options.js'
 
 export interface SampleOptions {
   /** Most new tokens per completion. Default 512. */
@@ -70,8 +77,20 @@ export interface ResolvedSampleOptions {
 }
 
 const names = [
-  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'samplesPerPrompt', 'stopTokens', 'seed', 'step',
-  'promptNumbers', 'maxConcurrent', 'returnPartial', 'signal', 'onProgress',
+  'maxTokens',
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'samplesPerPrompt',
+  'stopTokens',
+  'seed',
+  'step',
+  'promptNumbers',
+  'maxConcurrent',
+  'returnPartial',
+  'signal',
+  'onProgress',
 ] as const
 
 const largestCounter = 2 ** 31 - 1
@@ -84,7 +103,9 @@ export function resolveSampleOptions(
   const given = checkOptions(options, 'sample', names)
   const promptNumbers = given.promptNumbers ?? Array.from({ length: prompts }, (_, i) => i)
   if (!Array.isArray(promptNumbers) || promptNumbers.length !== prompts) {
-    throw new RangeError(`promptNumbers: expected one number per prompt (${prompts}), got ${describeValue(promptNumbers)}`)
+    throw new RangeError(
+      `promptNumbers: expected one number per prompt (${prompts}), got ${describeValue(promptNumbers)}`,
+    )
   }
   const stopTokens = given.stopTokens ?? policy.eosTokenIds
   if (!Array.isArray(stopTokens)) {
@@ -105,7 +126,9 @@ export function resolveSampleOptions(
     ),
     seed: checkInteger(given.seed ?? 0, 'seed'),
     step: checkInteger(given.step ?? 0, 'step', { max: largestCounter }),
-    promptNumbers: promptNumbers.map((n, i) => checkInteger(n, `promptNumbers[${i}]`, { max: largestCounter })),
+    promptNumbers: promptNumbers.map((n, i) =>
+      checkInteger(n, `promptNumbers[${i}]`, { max: largestCounter }),
+    ),
     maxConcurrent: checkInteger(given.maxConcurrent ?? 256, 'maxConcurrent', { min: 1, max: 65536 }),
     returnPartial: checkBoolean(given.returnPartial ?? false, 'returnPartial'),
     signal: checkSignal(given.signal, 'signal'),

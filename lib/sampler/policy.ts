@@ -1,6 +1,13 @@
 // Policy: the handle that users hold. Loads, creates, samples, scores and saves; training takes it by reference.
 import { BusyError, ConfigError, DisposedError } from '../errors.js'
-import { checkChoice, checkInteger, checkNumber, checkOptions, checkSignal, describeValue } from '../options.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  describeValue,
+} from '../options.js'
 import { Checkpoint } from '../policy/checkpoint-files.js'
 import {
   type CheckpointDtype,
@@ -70,9 +77,17 @@ export class Policy {
    */
   static async load(folder: string, options: PolicyLoadOptions = {}): Promise<Policy> {
     const given = checkOptions(options, 'Policy.load', [
-      'device', 'dtype', 'ropeTheta', 'maxPositions', 'allowNonFinite', 'signal', 'onProgress', 'onWarning',
+      'device',
+      'dtype',
+      'ropeTheta',
+      'maxPositions',
+      'allowNonFinite',
+      'signal',
+      'onProgress',
+      'onWarning',
     ])
-    if (typeof folder !== 'string') throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    if (typeof folder !== 'string')
+      throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
     checkChoice(given.dtype ?? 'float32', 'dtype', ['float32'])
     const { ropeTheta, maxPositions, allowNonFinite, onProgress, onWarning } = options
     const signal = checkSignal(given.signal, 'signal')
@@ -167,7 +182,8 @@ export class Policy {
   /** Writes a Hugging Face folder, which transformers and vLLM read; an existing file of a name is replaced. */
   async save(folder: string, options: PolicySaveOptions = {}): Promise<void> {
     const given = checkOptions(options, 'Policy.save', ['dtype', 'tokenizerFrom', 'maxShardBytes'])
-    if (typeof folder !== 'string') throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    if (typeof folder !== 'string')
+      throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
     const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', checkpointDtypes)
     const { maxShardBytes, tokenizerFrom } = options
     await this.#reading(async () => {

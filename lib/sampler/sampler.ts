@@ -5,6 +5,7 @@
 // tokens of round i feed round i + 1 on the device, while JavaScript reads those of round i - 1. A sequence that ended
 // is therefore noticed one round late; its extra token is dropped.
 import { AbortedError, NonFiniteError } from '../errors.js'
+import { attention } from '../ops/attention.js'
 import {
   appendToCache,
   attentionBlock,
@@ -13,7 +14,6 @@ import {
   createKeyValueCache,
   type KeyValueCache,
 } from '../ops/attention-decode.js'
-import { attention } from '../ops/attention.js'
 import { gatherRows } from '../ops/gather-rows.js'
 import { linear, packWeight } from '../ops/linear.js'
 import { type SampledTokens, sampleTokensInto } from '../ops/sample-tokens.js'
@@ -158,7 +158,9 @@ class SamplingRun {
 
   /** Enqueues one round: a token for each active sequence, and the first token of newly admitted ones. */
   #enqueueRound(): Round | undefined {
-    const decoding = this.#active.filter(({ finishReason, drawn, limit }) => finishReason === undefined && drawn < limit)
+    const decoding = this.#active.filter(
+      ({ finishReason, drawn, limit }) => finishReason === undefined && drawn < limit,
+    )
     const admitted = this.#admit()
     const fresh = admitted.flatMap(group => group.sequences)
     const sequences = [...decoding, ...fresh]
@@ -266,12 +268,19 @@ class SamplingRun {
     const slots = part(2)
     const lengths = part(3)
     const table = device.view(all, 4 * n, [n, width], width)
-    const tokens = gatherRows(undefined, previous.sampled.tokens.reshape([previous.sequences.length, 1]), part(0))
+    const tokens = gatherRows(
+      undefined,
+      previous.sampled.tokens.reshape([previous.sequences.length, 1]),
+      part(0),
+    )
     const rows = device.int32(Int32Array.from({ length: n }, (_, i) => i))
-    return this.#forward({ tokens: tokens.reshape([n]), positions: part(1), rows }, (cache, q, k, v, scale) => {
-      appendToCache(cache, k, v, slots)
-      return attentionDecode(q, cache, table, lengths, scale)
-    })
+    return this.#forward(
+      { tokens: tokens.reshape([n]), positions: part(1), rows },
+      (cache, q, k, v, scale) => {
+        appendToCache(cache, k, v, slots)
+        return attentionDecode(q, cache, table, lengths, scale)
+      },
+    )
   }
 
   /** Final hidden states of the last prompt token, one row per sequence of the groups. */
@@ -301,7 +310,8 @@ class SamplingRun {
     const batch = uploadPacked(device, { ...arrays, rows: Int32Array.from(rows) })
     const slotTensor = device.int32(slots)
     const { heads } = this.#model.config
-    const pairs = copies.length > 0 ? device.int32(Int32Array.from(copies), [copies.length / 2, 2]) : undefined
+    const pairs =
+      copies.length > 0 ? device.int32(Int32Array.from(copies), [copies.length / 2, 2]) : undefined
     return this.#forward(batch, (cache, q, k, v, scale) => {
       appendToCache(cache, k, v, slotTensor)
       if (pairs) copyCacheBlocks(cache, pairs)

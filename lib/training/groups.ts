@@ -1,6 +1,7 @@
 // Groups as callers give them, checked before anything is enqueued.
-import { checkNumber, checkOptions, describeValue } from '../options.js'
+
 import { TokenKind } from '../ops/policy-objective.js'
+import { checkNumber, checkOptions, describeValue } from '../options.js'
 import { checkSequence, type TokenSequence } from '../policy/packing.js'
 
 /** One sequence of a group. Arrays are over the tokens after the prompt. */
@@ -44,7 +45,15 @@ export interface CheckedMember extends TokenSequence {
 }
 
 const memberNames = [
-  'tokens', 'promptLength', 'offPolicy', 'reward', 'oldLogProbs', 'teacherProbs', 'refLogProbs', 'mask', 'advantage',
+  'tokens',
+  'promptLength',
+  'offPolicy',
+  'reward',
+  'oldLogProbs',
+  'teacherProbs',
+  'refLogProbs',
+  'mask',
+  'advantage',
 ] as const
 
 export interface CheckRules {
@@ -57,7 +66,8 @@ export interface CheckRules {
 
 /** Throws RangeError or TypeError naming the member and the field. */
 export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[][] {
-  if (!Array.isArray(groups)) throw new TypeError(`groups: expected an array of groups, got ${describeValue(groups)}`)
+  if (!Array.isArray(groups))
+    throw new TypeError(`groups: expected an array of groups, got ${describeValue(groups)}`)
   return groups.map((group, g) => {
     const { members } = checkOptions(group, `groups[${g}]`, ['members'])
     if (!Array.isArray(members)) {
@@ -68,7 +78,10 @@ export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[]
     const given = checked.some(member => member.advantage !== undefined)
     if (incomplete >= 0 && (given || checked[incomplete]?.reward === undefined)) {
       const field = checked[incomplete]?.reward === undefined ? 'reward' : 'advantage'
-      const why = field === 'reward' ? 'expected a reward or an advantage' : 'expected an advantage, as another member has one'
+      const why =
+        field === 'reward'
+          ? 'expected a reward or an advantage'
+          : 'expected an advantage, as another member has one'
       throw new RangeError(`groups[${g}].members[${incomplete}].${field}: ${why}, got none`)
     }
     return checked
@@ -77,21 +90,29 @@ export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[]
 
 /** Its advantage has to come from rewards. */
 export function needsReward(member: CheckedMember): boolean {
-  return member.advantage === undefined && member.kinds.some(kind => kind === TokenKind.onPolicy || kind === TokenKind.offPolicy)
+  return (
+    member.advantage === undefined &&
+    member.kinds.some(kind => kind === TokenKind.onPolicy || kind === TokenKind.offPolicy)
+  )
 }
 
 function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMember {
   const given = checkOptions(value, name, memberNames)
   const sequence = checkSequence({ tokens: given.tokens, promptLength: given.promptLength }, name, rules)
   const length = sequence.tokens.length - sequence.promptLength
-  const bytes = (field: 'offPolicy' | 'mask') => perToken(given[field], `${name}.${field}`, Uint8Array, length)
+  const bytes = (field: 'offPolicy' | 'mask') =>
+    perToken(given[field], `${name}.${field}`, Uint8Array, length)
   const floats = (field: 'oldLogProbs' | 'teacherProbs' | 'refLogProbs') =>
-    given[field] === undefined ? undefined : finite(perToken(given[field], `${name}.${field}`, Float32Array, length), `${name}.${field}`)
+    given[field] === undefined
+      ? undefined
+      : finite(perToken(given[field], `${name}.${field}`, Float32Array, length), `${name}.${field}`)
   if (given.offPolicy === undefined) {
     throw new TypeError(`${name}.offPolicy: expected true, false or a Uint8Array, got nothing`)
   }
   const offPolicy =
-    typeof given.offPolicy === 'boolean' ? new Uint8Array(length).fill(given.offPolicy ? 1 : 0) : bytes('offPolicy')
+    typeof given.offPolicy === 'boolean'
+      ? new Uint8Array(length).fill(given.offPolicy ? 1 : 0)
+      : bytes('offPolicy')
   const mask = given.mask === undefined ? undefined : bytes('mask')
   const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
   const kinds = Uint8Array.from(offPolicy, (off, i) =>
@@ -99,7 +120,9 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
   )
   const refLogProbs = floats('refLogProbs')
   if (rules.needsReference && refLogProbs === undefined) {
-    throw new RangeError(`${name}.refLogProbs: expected log-probabilities of the reference policy (klCoef is set), got none`)
+    throw new RangeError(
+      `${name}.refLogProbs: expected log-probabilities of the reference policy (klCoef is set), got none`,
+    )
   }
   return {
     ...sequence,
@@ -125,9 +148,12 @@ function perToken<A extends Uint8Array | Float32Array>(
   type: { new (length: number): A; name: string },
   length: number,
 ): A {
-  if (!(value instanceof type)) throw new TypeError(`${name}: expected a ${type.name}, got ${describeValue(value)}`)
+  if (!(value instanceof type))
+    throw new TypeError(`${name}: expected a ${type.name}, got ${describeValue(value)}`)
   if (value.length !== length) {
-    throw new RangeError(`${name}: expected one entry per token after the prompt (${length}), got ${value.length}`)
+    throw new RangeError(
+      `${name}: expected one entry per token after the prompt (${length}), got ${value.length}`,
+    )
   }
   return value
 }

@@ -1,5 +1,5 @@
 // How an update is cut into micro-batches, and what the loss is told about each of their tokens.
-import { tokenWeights, type LossReduction } from '../ops/policy-objective.js'
+import { type LossReduction, tokenWeights } from '../ops/policy-objective.js'
 import { type PackedGroup, packedLength } from '../policy/packing.js'
 import type { CheckedMember } from './groups.js'
 
@@ -24,7 +24,10 @@ export function weighMembers(
 ): WeightedMember[] {
   const weights = tokenWeights(
     reduction,
-    members.map(({ tokens, promptLength, counted }) => ({ length: tokens.length - promptLength, tokens: counted })),
+    members.map(({ tokens, promptLength, counted }) => ({
+      length: tokens.length - promptLength,
+      tokens: counted,
+    })),
   )
   return members.map((member, i) => ({
     member,
@@ -55,7 +58,8 @@ export function planMicroBatches(
     let rest = group.members
     while (rest.length > 0) {
       let taken = 0
-      while (taken < rest.length && rows + lengthOf(rest.slice(0, taken + 1), group.shared) <= maxTokens) taken += 1
+      while (taken < rest.length && rows + lengthOf(rest.slice(0, taken + 1), group.shared) <= maxTokens)
+        taken += 1
       if (taken === 0 && batch.length > 0) {
         close()
         continue
@@ -84,7 +88,9 @@ function byPrompt(members: readonly WeightedMember[], sharePrompts: boolean): Mi
   const groups: MicroGroup[] = []
   for (const weighted of members) {
     if (weighted.member.counted === 0) continue
-    const twin = sharePrompts ? groups.find(group => samePrompt(group.members[0]?.member, weighted.member)) : undefined
+    const twin = sharePrompts
+      ? groups.find(group => samePrompt(group.members[0]?.member, weighted.member))
+      : undefined
     if (twin) twin.members.push(weighted)
     else groups.push({ members: [weighted], shared: sharePrompts })
   }

@@ -22,7 +22,10 @@ export async function saveOptimizer(
     const data = await device.readFloat32(moments[name])
     return { name, dtype: 'F32' as const, shape: [data.length], data }
   }
-  await writeSafetensors(join(folder, optimizerFileName), [await entry('firstMoment'), await entry('secondMoment')])
+  await writeSafetensors(join(folder, optimizerFileName), [
+    await entry('firstMoment'),
+    await entry('secondMoment'),
+  ])
 }
 
 /** Throws CheckpointError unless both moments are there with `size` elements. */
@@ -32,7 +35,12 @@ export async function loadOptimizer(folder: string, size: number): Promise<Momen
   try {
     const read = async (name: keyof Moments) => {
       const entry = file.tensors.get(name)
-      if (entry === undefined || entry.dtype !== 'F32' || entry.shape.length !== 1 || entry.shape[0] !== size) {
+      if (
+        entry === undefined ||
+        entry.dtype !== 'F32' ||
+        entry.shape.length !== 1 ||
+        entry.shape[0] !== size
+      ) {
         throw new CheckpointError(
           `${path}: expected ${name} with ${size} float32 elements, got ${entry ? `[${entry.shape}] ${entry.dtype}` : 'none'}`,
           { path, hint: 'the checkpoint belongs to another policy' },

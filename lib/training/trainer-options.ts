@@ -1,11 +1,12 @@
 // What a trainer is asked for, checked, with every default.
-import { resolveMethod } from '../methods/index.js'
+
 import type { MethodName } from '../methods/index.js'
+import { resolveMethod } from '../methods/index.js'
 import { type AdvantageOptions, resolveAdvantageOptions } from '../methods/losses.js'
 import type { Method } from '../methods/method.js'
-import { checkBoolean, checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
 import type { AdvantageSettings } from '../ops/group-advantages.js'
 import { type Objective, type ResolvedObjective, resolveObjective } from '../ops/policy-objective.js'
+import { checkBoolean, checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
 
 export interface OptimizerOptions {
   /** Default 1e-6. */
@@ -62,8 +63,16 @@ export interface ResolvedTrainerOptions {
 }
 
 const names = [
-  'method', 'objective', 'advantages', 'optimizer', 'temperature', 'maxTokensPerMicroBatch', 'sharePrompts',
-  'gradientCheckpointing', 'updateWithoutSignal', 'maxSkippedUpdates',
+  'method',
+  'objective',
+  'advantages',
+  'optimizer',
+  'temperature',
+  'maxTokensPerMicroBatch',
+  'sharePrompts',
+  'gradientCheckpointing',
+  'updateWithoutSignal',
+  'maxSkippedUpdates',
 ] as const
 
 export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTrainerOptions {
@@ -76,7 +85,10 @@ export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTra
   return {
     method,
     objective: resolveObjective({ ...base, ...overrides }),
-    advantages: resolveAdvantageOptions({ ...method.advantages, ...overridesOf(given.advantages, 'advantages') }),
+    advantages: resolveAdvantageOptions({
+      ...method.advantages,
+      ...overridesOf(given.advantages, 'advantages'),
+    }),
     optimizer: resolveOptimizer(given.optimizer),
     temperature: checkNumber(given.temperature ?? 1, 'temperature', { above: 0 }),
     maxTokensPerMicroBatch:
@@ -98,7 +110,11 @@ function overridesOf(value: unknown, name: string): object {
 
 function resolveOptimizer(value: unknown): ResolvedTrainerOptions['optimizer'] {
   const given = checkOptions(value, 'optimizer', [
-    'learningRate', 'betas', 'epsilon', 'weightDecay', 'maxGradNorm',
+    'learningRate',
+    'betas',
+    'epsilon',
+    'weightDecay',
+    'maxGradNorm',
   ])
   const betas: unknown = given.betas ?? [0.9, 0.999]
   if (!Array.isArray(betas) || betas.length !== 2) {

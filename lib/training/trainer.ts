@@ -2,14 +2,14 @@
 import { Tape } from '../autograd/tape.js'
 import { DisposedError, NonFiniteError } from '../errors.js'
 import { groupAdvantages } from '../methods/losses.js'
-import { checkNumber, checkOptions, describeValue } from '../options.js'
 import { adamw } from '../ops/adamw.js'
 import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { packGroups, uploadPacked } from '../policy/packing.js'
+import { checkNumber, checkOptions, describeValue } from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
+import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
 import { forwardBatch } from '../policy/transformer.js'
 import { Policy } from '../sampler/policy.js'
@@ -68,7 +68,8 @@ export class Trainer {
    * @throws {OutOfMemoryError} when gradients and moments do not fit
    */
   static async create(policy: Policy, options: TrainerOptions = {}): Promise<Trainer> {
-    if (!(policy instanceof Policy)) throw new TypeError(`policy: expected a Policy, got ${describeValue(policy)}`)
+    if (!(policy instanceof Policy))
+      throw new TypeError(`policy: expected a Policy, got ${describeValue(policy)}`)
     return new Trainer(policy, resolveTrainerOptions(options))
   }
 
@@ -89,18 +90,34 @@ export class Trainer {
   async trainStep(groups: readonly TrainGroup[], options: TrainStepOptions = {}): Promise<StepMetrics> {
     if (this.#disposed) throw new DisposedError('the trainer was disposed')
     const given = checkOptions(options, 'trainStep', ['learningRate'])
-    const learningRate = checkNumber(given.learningRate ?? this.options.optimizer.learningRate, 'learningRate', {
-      min: 0,
-    })
+    const learningRate = checkNumber(
+      given.learningRate ?? this.options.optimizer.learningRate,
+      'learningRate',
+      {
+        min: 0,
+      },
+    )
+    const checked = this.#check(groups)
+    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate))
+  }
+
+  /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
+  async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
+    const checked = this.#check(groups)
+    const flat = await this.#advantages(checked)
+    let next = 0
+    return checked.map(group => flat.slice(next, (next += group.length)))
+  }
+
+  #check(groups: readonly TrainGroup[]): CheckedMember[][] {
     const { vocabSize, maxPositions } = this.policy.config
     const { objective, method } = this.options
-    const checked = checkGroups(groups, {
+    return checkGroups(groups, {
       vocabSize,
       maxPositions,
       supervised: method.demonstrationTokens === 'supervised',
       needsReference: objective.klCoef > 0,
     })
-    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate))
   }
 
   async #step(groups: CheckedMember[][], learningRate: number): Promise<StepMetrics> {
@@ -168,7 +185,9 @@ export class Trainer {
             this.policy.device,
           )
     let next = 0
-    return flat.map(({ member }) => (needsReward(member) ? (computed[next++] as number) : (member.advantage ?? 0)))
+    return flat.map(({ member }) =>
+      needsReward(member) ? (computed[next++] as number) : (member.advantage ?? 0),
+    )
   }
 
   /** Enqueues the forward and backward pass of one micro-batch. */
@@ -182,7 +201,10 @@ export class Trainer {
       const tape = new Tape(device)
       const batch = uploadPacked(device, arrays)
       const optional = (values: Float32Array | undefined) => (values ? device.float32(values) : undefined)
-      const hidden = forwardBatch(config, model.weights, table, batch, { tape, recompute: gradientCheckpointing })
+      const hidden = forwardBatch(config, model.weights, table, batch, {
+        tape,
+        recompute: gradientCheckpointing,
+      })
       linearPolicyLoss(
         tape,
         hidden,
@@ -241,7 +263,10 @@ export class Trainer {
     if (this.#skippedInARow > this.options.maxSkippedUpdates) {
       throw new NonFiniteError(
         `${this.#skippedInARow} updates in a row had a gradient that is not finite (step ${state.steps})`,
-        { hint: 'go back to an earlier checkpoint, or lower the learning rate', details: { step: state.steps } },
+        {
+          hint: 'go back to an earlier checkpoint, or lower the learning rate',
+          details: { step: state.steps },
+        },
       )
     }
   }
@@ -288,7 +313,13 @@ export class Trainer {
   }
 }
 
-function hasSignal({ member, advantage }: { member: CheckedMember; advantage: number | Float32Array }): boolean {
+function hasSignal({
+  member,
+  advantage,
+}: {
+  member: CheckedMember
+  advantage: number | Float32Array
+}): boolean {
   return member.kinds.some((kind, i) => {
     if (kind === TokenKind.masked) return false
     if (kind === TokenKind.supervised) return true

@@ -1,0 +1,41 @@
+// A training run on the screen: one progress line per phase, evaluations as they come, two samples at the end.
+import type { TrainEvent } from '../training/train.js'
+import type { Phase, Progress } from './progress.js'
+
+const percent = (share: number | undefined) => (share === undefined ? '-' : `${Math.round(100 * share)}%`)
+const fixed = (value: number | undefined, digits: number) =>
+  value === undefined ? '-' : value.toFixed(digits)
+
+/** Turns the events of `train` into progress lines. */
+export function trainingProgress(progress: Progress, name = 'train'): (event: TrainEvent) => void {
+  let phase: Phase | undefined
+  return event => {
+    switch (event.type) {
+      case 'start':
+        for (const notice of event.notices) progress.log(notice)
+        if (event.step > 0) progress.log(`${event.runFolder}: going on after step ${event.step}`)
+        phase = progress.phase(name, { total: event.maxSteps, unit: 'step', start: event.step })
+        break
+      case 'step': {
+        const m = event.metrics
+        phase?.update(event.step, {
+          reward: fixed(m.reward, 2),
+          'solved/mixed/none': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
+          entropy: fixed(m.entropy, 3),
+          'demo-prob': fixed(m.offPolicyProbability, 2),
+          'tok/s': Math.round(m.tokensPerSecond ?? 0),
+        })
+        break
+      }
+      case 'evaluation': {
+        const sets = Object.entries(event.accuracy).map(([set, mean]) => `${set} ${percent(mean)}`)
+        progress.log(`step ${event.step}: accuracy ${sets.join('  ')}`)
+        break
+      }
+      case 'end':
+        phase?.end()
+        break
+      default:
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// Accuracy on held-out prompts: sample, score, take the mean.
+
+import type { SampleProgress } from '../sampler/options.js'
+import type { Policy } from '../sampler/policy.js'
+import { scoreCompletions } from './reward.js'
+import type { EvaluationSet, Task } from './task.js'
+
+export interface AccuracyOptions {
+  /** Most new tokens. */
+  maxTokens: number
+  /** Default 0.6. */
+  temperature?: number
+  /** Default 1. */
+  samplesPerPrompt?: number
+  seed: number
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: SampleProgress) => void) | undefined
+}
+
+export interface Accuracy {
+  /** Mean reward over all samples; samples without a judgement count as 0. */
+  mean: number
+  /** Standard error of the mean over prompts. */
+  standardError: number
+  prompts: number
+  /** Share of samples cut at the length limit. */
+  truncated: number
+}
+
+/** Accuracy of a policy on one set of a task. */
+export async function measureAccuracy(
+  policy: Policy,
+  task: Task,
+  set: EvaluationSet,
+  options: AccuracyOptions,
+): Promise<Accuracy> {
+  const { maxTokens, temperature = 0.6, samplesPerPrompt = 1, seed, signal, onProgress } = options
+  const completions = await policy.sample(
+    set.items.map(item => task.tokenizer.encode(item.prompt)),
+    {
+      maxTokens,
+      temperature,
+      samplesPerPrompt,
+      seed,
+      stopTokens: [task.tokenizer.endId],
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onProgress } : {}),
+    },
+  )
+  const { rewards } = await scoreCompletions(
+    task.reward,
+    completions.map(({ promptIndex, tokens }) => {
+      const row = set.items[promptIndex] as EvaluationSet['items'][number]
+      const completion = task.tokenizer.decode(tokens)
+      return { promptIndex, prompt: row.prompt, completion, tokens, answer: row.answer, row }
+    }),
+    signal,
+  )
+  const byPrompt = set.items.map((_, i) => {
+    const own = rewards.slice(i * samplesPerPrompt, (i + 1) * samplesPerPrompt)
+    return own.reduce((sum: number, reward) => sum + (reward ?? 0), 0) / samplesPerPrompt
+  })
+  const mean = byPrompt.reduce((sum, x) => sum + x, 0) / Math.max(1, byPrompt.length)
+  const variance = byPrompt.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, byPrompt.length - 1)
+  return {
+    mean,
+    standardError: Math.sqrt(variance / Math.max(1, byPrompt.length)),
+    prompts: byPrompt.length,
+    truncated: completions.filter(c => c.finishReason === 'length').length / Math.max(1, completions.length),
+  }
+}

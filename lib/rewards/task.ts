@@ -1,0 +1,27 @@
+// A task: prompts with reference answers and demonstrations, a tokenizer, and how completions are judged.
+import type { Tokenizer } from '../policy/tokenizer-simple.js'
+import type { Reward } from './reward.js'
+
+/** A prompt with what is known about it. */
+export interface TaskItem {
+  prompt: string
+  /** The reference answer, for the reward. */
+  answer: string
+  /** A right response of a stronger model, its end token included. */
+  demonstration?: string
+}
+
+export interface EvaluationSet {
+  name: string
+  items: readonly TaskItem[]
+}
+
+export interface Task {
+  name: string
+  tokenizer: Tokenizer
+  /** Prompts to train on, in a fixed order; the loop shuffles them by its seed. */
+  training: readonly TaskItem[]
+  /** Held-out sets, by which a run is watched and its best checkpoint chosen. */
+  evaluations: readonly EvaluationSet[]
+  reward: Reward<TaskItem>
+}

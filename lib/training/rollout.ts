@@ -1,0 +1,199 @@
+// One step's groups: rollouts of the policy and demonstrations of the data, scored.
+
+import type { Method } from '../methods/method.js'
+import { type ScoredCompletions, scoreCompletions } from '../rewards/reward.js'
+import type { Task, TaskItem } from '../rewards/task.js'
+import type { Completion, SampleProgress } from '../sampler/options.js'
+import type { Policy } from '../sampler/policy.js'
+import type { GroupMember, TrainGroup } from './groups.js'
+import type { StepMetrics } from './metrics.js'
+import type { CompletionRow } from './run-folder.js'
+import type { ResolvedTrainConfig } from './train-config.js'
+
+export interface Rollout {
+  /** One per prompt, in the order of the items. */
+  groups: TrainGroup[]
+  /** What completions/ shows, in the order of the members; without advantages. */
+  rows: CompletionRow[]
+  metrics: Partial<StepMetrics>
+}
+
+interface Response {
+  item: number
+  tokens: Int32Array
+  source: 'on' | 'off'
+  completion: Completion | undefined
+}
+
+/** Samples responses to the items, adds their demonstrations, and scores both. Throws AbortedError. */
+export async function rollOut(
+  policy: Policy,
+  task: Task,
+  items: readonly TaskItem[],
+  method: Method,
+  config: ResolvedTrainConfig,
+  step: number,
+  signal?: AbortSignal,
+  onProgress?: (progress: SampleProgress) => void,
+): Promise<Rollout> {
+  const prompts = items.map(item => task.tokenizer.encode(item.prompt))
+  const started = performance.now()
+  const demonstrated = method.demonstrations
+    ? demonstrations(task, items, config)
+    : { responses: [], dropped: 0 }
+  const sampled = method.onPolicy
+    ? await sampleResponses(policy, task, prompts, method, config, step, signal, onProgress)
+    : []
+  const rolloutSeconds = (performance.now() - started) / 1000
+  const responses = [...sampled, ...demonstrated.responses].sort((a, b) => a.item - b.item)
+  const scored = await scoreCompletions(
+    task.reward,
+    responses.map(response => {
+      const row = items[response.item] as TaskItem
+      const completion = task.tokenizer.decode(response.tokens)
+      return {
+        promptIndex: response.item,
+        prompt: row.prompt,
+        completion,
+        tokens: response.tokens,
+        answer: row.answer,
+        row,
+      }
+    }),
+    signal,
+  )
+  const members = responses.map((response, i) =>
+    memberOf(prompts[response.item] as Int32Array, response, scored.rewards[i] ?? undefined, config),
+  )
+  const groups = items.map((_, g) => ({
+    // Without a judgement a sample has no advantage and counts for no baseline.
+    members: members.filter((_, i) => responses[i]?.item === g && scored.rewards[i] !== null),
+  }))
+  const sampledTokens = sampled.reduce((sum, { tokens }) => sum + tokens.length, 0)
+  return {
+    groups,
+    rows: completionRows(task, items, responses, scored),
+    metrics: {
+      ...lengthMetrics(sampled),
+      rolloutSeconds,
+      rewardSeconds: (performance.now() - started) / 1000 - rolloutSeconds,
+      sampledTokensPerSecond: sampled.length > 0 ? sampledTokens / rolloutSeconds : 0,
+      rewardNulls: scored.nullCount,
+      rewardFailures: scored.failedCount,
+      droppedDemonstrations: demonstrated.dropped,
+    },
+  }
+}
+
+async function sampleResponses(
+  policy: Policy,
+  task: Task,
+  prompts: Int32Array[],
+  method: Method,
+  config: ResolvedTrainConfig,
+  step: number,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: SampleProgress) => void) | undefined,
+): Promise<Response[]> {
+  const perPrompt = config.numGenerations - (method.demonstrations ? config.demonstrationsPerPrompt : 0)
+  if (perPrompt === 0) return []
+  const completions = await policy.sample(prompts, {
+    maxTokens: config.maxCompletionLength,
+    temperature: config.temperature,
+    topK: config.topK,
+    topP: config.topP,
+    minP: config.minP,
+    samplesPerPrompt: perPrompt,
+    stopTokens: [task.tokenizer.endId],
+    seed: config.seed,
+    step,
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onProgress } : {}),
+  })
+  return completions.map(completion => ({
+    item: completion.promptIndex,
+    tokens: completion.tokens,
+    source: 'on',
+    completion,
+  }))
+}
+
+/** Demonstrations as responses; those that are longer than the limit are dropped and counted, or cut. */
+function demonstrations(
+  task: Task,
+  items: readonly TaskItem[],
+  config: ResolvedTrainConfig,
+): { responses: Response[]; dropped: number } {
+  const responses: Response[] = []
+  let dropped = 0
+  if (config.demonstrationsPerPrompt === 0) return { responses, dropped }
+  items.forEach(({ demonstration }, item) => {
+    if (demonstration === undefined) return
+    const tokens = task.tokenizer.encode(demonstration)
+    const fits = tokens.length <= config.maxCompletionLength
+    if (!fits && !config.truncateDemonstrations) {
+      dropped += 1
+      return
+    }
+    responses.push({
+      item,
+      tokens: fits ? tokens : tokens.slice(0, config.maxCompletionLength),
+      source: 'off',
+      completion: undefined,
+    })
+  })
+  return { responses, dropped }
+}
+
+function memberOf(
+  prompt: Int32Array,
+  response: Response,
+  reward: number | undefined,
+  config: ResolvedTrainConfig,
+): GroupMember {
+  const tokens = new Int32Array(prompt.length + response.tokens.length)
+  tokens.set(prompt)
+  tokens.set(response.tokens, prompt.length)
+  const { completion } = response
+  const masked = config.maskTruncated && completion?.finishReason === 'length'
+  return {
+    tokens,
+    promptLength: prompt.length,
+    offPolicy: response.source === 'off',
+    ...(reward === undefined ? {} : { reward }),
+    ...(completion ? { oldLogProbs: completion.logProbs } : {}),
+    ...(masked ? { mask: new Uint8Array(response.tokens.length) } : {}),
+  }
+}
+
+function completionRows(
+  task: Task,
+  items: readonly TaskItem[],
+  responses: readonly Response[],
+  scored: ScoredCompletions,
+): CompletionRow[] {
+  return responses.map(({ item, tokens, source, completion }, i) => ({
+    prompt: (items[item] as TaskItem).prompt,
+    completion: task.tokenizer.decode(tokens),
+    reward: scored.rewards[i] ?? null,
+    reason: scored.reasons[i] ?? '',
+    group: item,
+    source,
+    advantage: null,
+    finishReason: completion?.finishReason ?? 'demonstration',
+    tokens: [...tokens],
+    ...(completion ? { logProbs: [...completion.logProbs] } : {}),
+  }))
+}
+
+function lengthMetrics(sampled: readonly Response[]): Partial<StepMetrics> {
+  if (sampled.length === 0) return {}
+  const lengths = sampled.map(({ tokens }) => tokens.length)
+  return {
+    completionLengthMean: lengths.reduce((sum, n) => sum + n, 0) / lengths.length,
+    completionLengthMin: Math.min(...lengths),
+    completionLengthMax: Math.max(...lengths),
+    completionClippedRatio:
+      sampled.filter(({ completion }) => completion?.finishReason === 'length').length / sampled.length,
+  }
+}

@@ -1,0 +1,153 @@
+// The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
+import { z } from 'zod'
+import { ConfigError } from '../errors.js'
+import { methods } from '../methods/index.js'
+import { baselineNames } from '../ops/group-advantages.js'
+import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
+import { nearestName } from '../options.js'
+import { SCHEDULE_KINDS } from './schedule.js'
+
+const count = z.int().min(1)
+const share = z.number().min(0).max(1)
+
+const schema = z.strictObject({
+  // core
+  /** A Hugging Face folder. */
+  model: z.string().min(1),
+  method: z.enum(Object.keys(methods) as [keyof typeof methods]).default('luffy'),
+  task: z
+    .strictObject({
+      name: z.literal('op-chains').default('op-chains'),
+      seed: z.int().min(0).default(0),
+      size: count.default(512),
+      hard: z.boolean().default(true),
+      testSize: count.default(200),
+    })
+    .prefault({}),
+  outputDir: z.string().min(1).default('runs'),
+  runName: z.string().min(1).default('luffy'),
+  seed: z.int().min(0).default(0),
+  maxSteps: z.int().min(0).default(100),
+  // groups
+  promptsPerStep: count.default(16),
+  /** Members of a group, demonstrations included. */
+  numGenerations: z.int().min(1).max(65536).default(8),
+  demonstrationsPerPrompt: z.int().min(0).max(1).default(1),
+  /** Prompts per optimizer update; must divide promptsPerStep. */
+  promptsPerUpdate: count.default(8),
+  maxCompletionLength: count.default(64),
+  temperature: z.number().positive().default(1),
+  topK: z.int().min(0).default(0),
+  topP: z.number().gt(0).max(1).default(1),
+  minP: share.default(0),
+  /** Responses cut at maxCompletionLength do not count in the loss. */
+  maskTruncated: z.boolean().default(false),
+  /** Longer demonstrations are cut, without an end token, instead of dropped. */
+  truncateDemonstrations: z.boolean().default(false),
+  // optimizer
+  learningRate: z.number().min(0).default(1e-4),
+  lrSchedule: z.enum(SCHEDULE_KINDS).default('constant'),
+  warmupSteps: z.int().min(0).default(5),
+  adamBetas: z.tuple([share, share]).default([0.9, 0.95]),
+  adamEpsilon: z.number().positive().default(1e-8),
+  weightDecay: z.number().min(0).default(0.01),
+  maxGradNorm: z.number().min(0).default(1),
+  // objective: what is left out is the method's
+  objective: z
+    .strictObject({
+      clip: z.union([z.literal(false), z.strictObject({ low: share, high: z.number().min(0) })]).optional(),
+      dualClip: z.number().gt(1).optional(),
+      logRatioClamp: z.number().min(0).optional(),
+      shaping: z
+        .strictObject({
+          kind: z.enum(shapingKinds),
+          gamma: z.number().positive().optional(),
+          exponent: z.number().positive().optional(),
+        })
+        .optional(),
+      offPolicyCap: z.number().positive().optional(),
+      reduction: z
+        .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
+        .optional(),
+      entropyCoef: z.number().optional(),
+    })
+    .prefault({}),
+  advantages: z
+    .strictObject({
+      baseline: z.enum(baselineNames as [(typeof baselineNames)[number]]).optional(),
+      epsilon: z.number().min(0).optional(),
+      clip: z.number().min(0).optional(),
+      onPolicyWeight: z.number().optional(),
+      offPolicyWeight: z.number().optional(),
+    })
+    .prefault({}),
+  updateWithoutSignal: z.boolean().default(false),
+  // evaluation, saving
+  /** Steps between evaluations; 0 = only at the end. */
+  evalSteps: z.int().min(0).default(25),
+  evalTemperature: z.number().min(0).default(0.6),
+  /** The set whose accuracy chooses the best checkpoint. */
+  bestBy: z.string().default('hard'),
+  /** Steps between checkpoints; one is always saved at the end. */
+  saveSteps: count.default(50),
+  saveTotalLimit: count.default(2),
+  logCompletions: z.boolean().default(true),
+  resume: z.enum(['auto', 'never']).default('auto'),
+  // machine
+  device: z.string().default('auto'),
+  threads: count.max(256).optional(),
+  maxTokensPerMicroBatch: count.optional(),
+  gradientCheckpointing: z.boolean().default(false),
+})
+
+export type TrainConfig = z.input<typeof schema>
+export type ResolvedTrainConfig = z.output<typeof schema>
+
+/** Checks a configuration and fills in every default. Throws one ConfigError that lists every mistake. */
+export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
+  const result = schema.safeParse(config)
+  if (!result.success) {
+    const mistakes = result.error.issues.flatMap(describeIssue)
+    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
+  }
+  const resolved = result.data
+  const mistakes: string[] = []
+  if (resolved.promptsPerStep % resolved.promptsPerUpdate !== 0) {
+    mistakes.push(
+      `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
+    )
+  }
+  if (resolved.demonstrationsPerPrompt > resolved.numGenerations) {
+    mistakes.push(`numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`)
+  }
+  if (mistakes.length > 0)
+    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
+  return resolved
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string[] {
+  const path = issue.path.join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownNames(issue.path)
+    return issue.keys.map(key => {
+      const nearest = nearestName(key, known)
+      const where = path === '' ? key : `${path}.${key}`
+      return `unknown option "${where}"${nearest ? `, did you mean "${nearest}"?` : ''}`
+    })
+  }
+  return [`${path === '' ? 'the configuration' : path}: ${issue.message}`]
+}
+
+/** The option names at a path of the schema. */
+function knownNames(path: readonly PropertyKey[]): string[] {
+  let node: unknown = schema
+  for (const key of path) node = shapeOf(node)?.[String(key)]
+  return Object.keys(shapeOf(node) ?? {})
+}
+
+function shapeOf(node: unknown): Record<string, unknown> | undefined {
+  let inner = node as { shape?: Record<string, unknown>; unwrap?: () => unknown } | undefined
+  while (inner !== undefined && inner.shape === undefined && inner.unwrap)
+    inner = inner.unwrap() as typeof inner
+  return inner?.shape
+}

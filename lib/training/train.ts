@@ -1,0 +1,253 @@
+// The training loop: sample, score, update, log, evaluate, save.
+
+import { batchIndices } from '../data/batches.js'
+import { AbortedError } from '../errors.js'
+import { resolveMethod } from '../methods/index.js'
+import { checkOptions, checkSignal } from '../options.js'
+import { measureAccuracy } from '../rewards/accuracy.js'
+import type { Task, TaskItem } from '../rewards/task.js'
+import { Policy } from '../sampler/policy.js'
+import { Device } from '../tensor/device.js'
+import type { TrainGroup } from './groups.js'
+import type { StepMetrics } from './metrics.js'
+import { type Rollout, rollOut } from './rollout.js'
+import type { CompletionRow } from './run-folder.js'
+import { learningRateAt } from './schedule.js'
+import { opChainsTask } from './tasks.js'
+import { type ResolvedTrainConfig, resolveTrainConfig, type TrainConfig } from './train-config.js'
+import { Trainer } from './trainer.js'
+import { TrainingRun } from './training-run.js'
+
+/** What happens during a run, in order. */
+export type TrainEvent =
+  | { type: 'start'; runFolder: string; step: number; maxSteps: number; notices: string[] }
+  | { type: 'sampling'; step: number; completed: number; total: number; tokens: number }
+  | { type: 'step'; step: number; metrics: StepMetrics; samples: CompletionRow[] }
+  | { type: 'evaluating'; step: number; set: string }
+  | { type: 'evaluation'; step: number; accuracy: Record<string, number> }
+  | { type: 'checkpoint'; step: number; folder: string }
+  | { type: 'end'; step: number; runFolder: string; checkpoint: string }
+
+export interface TrainOptions {
+  /** Stops the run: the optimizer step is finished or the sampling given up, a checkpoint saved. */
+  signal?: AbortSignal
+  onEvent?: (event: TrainEvent) => void
+  /** A task of your own; default: the one that the configuration names. */
+  task?: Task
+}
+
+export interface TrainResult {
+  runFolder: string
+  checkpoint: string
+  step: number
+  /** Accuracy by evaluation set at the end. */
+  accuracy: Record<string, number>
+}
+
+/**
+ * Trains a policy as a configuration says, in a run folder that a later call resumes bit for bit.
+ *
+ * @throws {ConfigError} listing every mistake of the configuration
+ * @throws {AbortedError} after the signal fired and a checkpoint was saved (`details.checkpoint`)
+ * @throws {NonFiniteError} when the run diverged; the last good checkpoint is kept
+ * @throws {CheckpointError} when the run folder is locked, torn or cannot be written
+ */
+export async function train(config: TrainConfig, options: TrainOptions = {}): Promise<TrainResult> {
+  const given = checkOptions(options, 'train', ['signal', 'onEvent', 'task'])
+  const signal = checkSignal(given.signal, 'signal')
+  const { onEvent = () => {} } = options
+  const resolved = resolveTrainConfig(config)
+  const task = options.task ?? opChainsTask(resolved.task)
+  await using device = await Device.open(
+    resolved.device,
+    resolved.threads ? { threads: resolved.threads } : {},
+  )
+  await using run = await TrainingRun.open(resolved, device)
+  await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, { device })
+  await using trainer = await Trainer.create(policy, trainerOptions(resolved))
+  await run.restore(trainer)
+  onEvent({
+    type: 'start',
+    runFolder: run.folder.path,
+    step: run.step,
+    maxSteps: resolved.maxSteps,
+    notices: run.notices,
+  })
+
+  const context: Context = { config: resolved, task, policy, trainer, run, signal, onEvent }
+  let accuracy: Record<string, number> = {}
+  try {
+    if (run.step === 0 && resolved.evalSteps > 0) await evaluate(context)
+    while (run.step < resolved.maxSteps) {
+      if (signal?.aborted) throw new AbortedError('training was stopped', { cause: signal.reason })
+      await step(context, run.step + 1)
+      const last = run.step === resolved.maxSteps
+      if (last || (resolved.evalSteps > 0 && run.step % resolved.evalSteps === 0))
+        accuracy = await evaluate(context)
+      if (last || run.step % resolved.saveSteps === 0) await save(context)
+    }
+  } catch (error) {
+    if (!AbortedError.isInstance(error) || run.step === 0) throw error
+    const folder = await save(context)
+    throw new AbortedError(`stopped at step ${run.step}, saved ${folder}`, {
+      cause: error,
+      details: { step: run.step, checkpoint: folder },
+    })
+  }
+  const checkpoint = run.newest ?? (await save(context))
+  onEvent({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
+  return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
+}
+
+interface Context {
+  config: ResolvedTrainConfig
+  task: Task
+  policy: Policy
+  trainer: Trainer
+  run: TrainingRun
+  signal: AbortSignal | undefined
+  onEvent: (event: TrainEvent) => void
+}
+
+/** One step: sample, score, advantages, one or more updates, log. */
+async function step(context: Context, number: number): Promise<void> {
+  const { config, task, policy, trainer, run, signal, onEvent } = context
+  const started = performance.now()
+  const items = batchIndices(config.seed, task.training.length, config.promptsPerStep, number).map(
+    i => task.training[i] as TaskItem,
+  )
+  const rollout = await rollOut(
+    policy,
+    task,
+    items,
+    trainer.options.method,
+    config,
+    number,
+    signal,
+    progress => onEvent({ type: 'sampling', step: number, ...progress }),
+  )
+  const groups = await withAdvantages(trainer, rollout)
+  const learningRate = learningRateAt(scheduleOf(config), number - 1)
+  const updates: StepMetrics[] = []
+  for (let start = 0; start < groups.length; start += config.promptsPerUpdate) {
+    updates.push(
+      await trainer.trainStep(groups.slice(start, start + config.promptsPerUpdate), { learningRate }),
+    )
+  }
+  const seconds = (performance.now() - started) / 1000
+  const metrics = { ...combined(updates), ...rollout.metrics, step: number, stepSeconds: seconds }
+  const trained =
+    (metrics.onPolicyTokens ?? 0) + (metrics.offPolicyTokens ?? 0) + (metrics.supervisedTokens ?? 0)
+  metrics.tokensPerSecond = trained / seconds
+  await run.completeStep(metrics, config.logCompletions ? rollout.rows : [])
+  onEvent({ type: 'step', step: number, metrics, samples: rollout.rows })
+}
+
+/** Groups with their members' advantages, which are also noted in the rows. */
+async function withAdvantages(trainer: Trainer, rollout: Rollout): Promise<TrainGroup[]> {
+  const advantages = await trainer.advantages(rollout.groups)
+  const flat = advantages.flat()
+  rollout.rows
+    .filter(row => row.reward !== null)
+    .forEach((row, i) => {
+      row.advantage = flat[i] as number
+    })
+  if (trainer.options.method.demonstrationTokens === 'supervised') return rollout.groups
+  return rollout.groups.map((group, g) => ({
+    members: group.members.map((member, m) => ({ ...member, advantage: advantages[g]?.[m] as number })),
+  }))
+}
+
+/** Metrics of a step's updates as one: sums of counts, means over updates of the rest. */
+function combined(updates: readonly StepMetrics[]): StepMetrics {
+  const summed = new Set<keyof StepMetrics>([
+    'skippedUpdates',
+    'noSignalUpdates',
+    'onPolicyTokens',
+    'offPolicyTokens',
+    'supervisedTokens',
+    'ratioClamped',
+    'offPolicyUnderflow',
+    'updateSeconds',
+  ])
+  const result: Record<string, number> = {}
+  for (const name of new Set(updates.flatMap(update => Object.keys(update)))) {
+    const values = updates
+      .map(update => update[name as keyof StepMetrics])
+      .filter((value): value is number => typeof value === 'number')
+    if (values.length === 0) continue
+    const total = values.reduce((sum, value) => sum + value, 0)
+    result[name] =
+      name === 'numTokens' || name === 'liveBytes'
+        ? Math.max(...values)
+        : summed.has(name as keyof StepMetrics)
+          ? total
+          : total / values.length
+  }
+  return result as unknown as StepMetrics
+}
+
+async function evaluate(context: Context): Promise<Record<string, number>> {
+  const { config, task, policy, run, signal, onEvent } = context
+  const accuracy: Record<string, number> = {}
+  for (const set of task.evaluations) {
+    onEvent({ type: 'evaluating', step: run.step, set: set.name })
+    const { mean } = await measureAccuracy(policy, task, set, {
+      maxTokens: config.maxCompletionLength,
+      temperature: config.evalTemperature,
+      seed: config.seed,
+      signal,
+    })
+    accuracy[set.name] = mean
+  }
+  await run.evaluated(accuracy)
+  onEvent({ type: 'evaluation', step: run.step, accuracy })
+  return accuracy
+}
+
+async function save(context: Context): Promise<string> {
+  const { policy, trainer, task, run, onEvent } = context
+  const folder = await run.save(policy, trainer, task)
+  onEvent({ type: 'checkpoint', step: run.step, folder })
+  return folder
+}
+
+function scheduleOf(config: ResolvedTrainConfig) {
+  return {
+    kind: config.lrSchedule,
+    peak: config.learningRate,
+    warmupSteps: config.warmupSteps,
+    totalSteps: Math.max(1, config.maxSteps),
+  }
+}
+
+function trainerOptions(config: ResolvedTrainConfig) {
+  const method = resolveMethod(config.method)
+  // The default divisor is the longest response allowed times the update's sequences, so that it is the same for all updates.
+  const divisor = config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate
+  const reduction = config.objective.reduction ?? method.objective.reduction
+  const objective =
+    reduction?.kind === 'constant' && reduction.divisor === undefined
+      ? { ...config.objective, reduction: { kind: 'constant' as const, divisor } }
+      : config.objective
+  return {
+    method,
+    objective: dropUndefined(objective),
+    advantages: dropUndefined(config.advantages),
+    optimizer: {
+      learningRate: config.learningRate,
+      betas: config.adamBetas,
+      epsilon: config.adamEpsilon,
+      weightDecay: config.weightDecay,
+      maxGradNorm: config.maxGradNorm,
+    },
+    temperature: config.temperature,
+    gradientCheckpointing: config.gradientCheckpointing,
+    updateWithoutSignal: config.updateWithoutSignal,
+    ...(config.maxTokensPerMicroBatch ? { maxTokensPerMicroBatch: config.maxTokensPerMicroBatch } : {}),
+  } as Parameters<typeof Trainer.create>[1]
+}
+
+function dropUndefined(object: object): object {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
+}

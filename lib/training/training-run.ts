@@ -1,0 +1,156 @@
+// A run in progress: its folder, its checkpoints, and where it stands.
+import { join } from 'node:path'
+import { CheckpointError } from '../errors.js'
+import type { Task } from '../rewards/task.js'
+import type { Policy } from '../sampler/policy.js'
+import type { Device } from '../tensor/device.js'
+import { type Checkpoint, CheckpointStore, jsonWriter } from './checkpoint.js'
+import type { StepMetrics } from './metrics.js'
+import { type CompletionRow, RunFolder } from './run-folder.js'
+import { readJsonFile } from './small-files.js'
+import type { ResolvedTrainConfig } from './train-config.js'
+import type { Trainer, TrainerState } from './trainer.js'
+
+const stateFileName = 'trainer_state.json'
+
+/** trainer_state.json: Hugging Face's names, and luffy's own under one. */
+interface SavedState {
+  global_step: number
+  max_steps: number
+  best_metric: number | null
+  luffy: { trainer: TrainerState; metricsBytes: number; skippedInARow?: number }
+}
+
+export class TrainingRun {
+  readonly folder: RunFolder
+  /** Where the run goes on from. */
+  readonly checkpoint: Checkpoint | undefined
+  readonly notices: string[]
+  /** Steps done. */
+  step = 0
+  /** The folder of the checkpoint of the last step, once it is saved. */
+  newest: string | undefined
+  readonly #store: CheckpointStore
+  readonly #config: ResolvedTrainConfig
+  #state: SavedState | undefined
+  #best: { step: number; value: number } | undefined
+  #evaluation: { step: number; accuracy: Record<string, number> } | undefined
+
+  private constructor(
+    folder: RunFolder,
+    store: CheckpointStore,
+    config: ResolvedTrainConfig,
+    checkpoint: Checkpoint | undefined,
+    notices: string[],
+  ) {
+    this.folder = folder
+    this.#store = store
+    this.#config = config
+    this.checkpoint = checkpoint
+    this.notices = notices
+  }
+
+  static async open(config: ResolvedTrainConfig, device: Device): Promise<TrainingRun> {
+    const { backend, isa, threads } = device.info()
+    const folder = await RunFolder.open({
+      outputDir: config.outputDir,
+      name: config.runName,
+      config: JSON.parse(JSON.stringify(config)) as Record<string, unknown>,
+      info: { device: backend, isa, threads, seed: config.seed },
+      resume: config.resume,
+      allowChanged: [
+        'maxSteps',
+        'saveSteps',
+        'saveTotalLimit',
+        'evalSteps',
+        'logCompletions',
+        'resume',
+        'threads',
+      ],
+    })
+    try {
+      const store = new CheckpointStore(folder.path, {
+        keep: config.saveTotalLimit,
+        assertHeld: () => folder.lock.assertHeld(),
+      })
+      const { checkpoint, notices } = await store.resumePoint()
+      const run = new TrainingRun(folder, store, config, checkpoint, [...folder.notices, ...notices])
+      await run.#readState()
+      return run
+    } catch (error) {
+      await folder.close()
+      throw error
+    }
+  }
+
+  async #readState(): Promise<void> {
+    const best = await this.#store.best()
+    if (best) this.#best = { step: best.step, value: best.value }
+    if (this.checkpoint === undefined) {
+      await this.folder.startAt({ step: 0, metricsBytes: 0 })
+      return
+    }
+    const path = join(this.checkpoint.folder, stateFileName)
+    const state = (await readJsonFile(path)) as SavedState | undefined
+    if (state?.global_step !== this.checkpoint.step || state.luffy?.trainer === undefined) {
+      throw new CheckpointError(`${path}: expected the state of step ${this.checkpoint.step}`, { path })
+    }
+    this.#state = state
+    this.step = state.global_step
+    this.newest = this.checkpoint.folder
+    await this.folder.startAt({ step: this.step, metricsBytes: state.luffy.metricsBytes })
+  }
+
+  /** Gives the trainer its moments and counters back. */
+  async restore(trainer: Trainer): Promise<void> {
+    if (this.checkpoint === undefined || this.#state === undefined) return
+    await trainer.loadState(this.checkpoint.folder, this.#state.luffy.trainer)
+  }
+
+  /** Logs a step; from here on the run has done it. */
+  async completeStep(metrics: StepMetrics, rows: readonly CompletionRow[]): Promise<void> {
+    await this.folder.appendMetrics(metrics)
+    if (rows.length > 0) await this.folder.writeCompletions(metrics.step, rows)
+    this.step = metrics.step
+    this.newest = undefined
+  }
+
+  /** Logs the accuracy of the policy as it stands; at the next save it decides whether this is the best. */
+  async evaluated(accuracy: Record<string, number>): Promise<void> {
+    this.#evaluation = { step: this.step, accuracy }
+    const evaluation = Object.fromEntries(
+      Object.entries(accuracy).map(([set, mean]) => [`accuracy/${set}`, mean]),
+    )
+    await this.folder.appendMetrics({ step: this.step, evaluation })
+  }
+
+  /** Writes checkpoint-N for the step that was done last, and returns its folder. */
+  async save(policy: Policy, trainer: Trainer, task: Task): Promise<string> {
+    const metricsBytes = await this.folder.syncMetrics()
+    const saved = await this.#store.save(this.step, [
+      async folder => {
+        await policy.save(folder)
+        await task.tokenizer.save(folder)
+        const state: SavedState = {
+          global_step: this.step,
+          max_steps: this.#config.maxSteps,
+          best_metric: this.#best?.value ?? null,
+          luffy: { trainer: await trainer.saveState(folder), metricsBytes },
+        }
+        await jsonWriter(stateFileName, state)(folder)
+      },
+    ])
+    const value =
+      this.#evaluation?.step === this.step ? this.#evaluation.accuracy[this.#config.bestBy] : undefined
+    if (value !== undefined && (this.#best === undefined || value > this.#best.value)) {
+      this.#best = { step: this.step, value }
+      await this.#store.markBest({ step: this.step, metric: `accuracy/${this.#config.bestBy}`, value })
+    }
+    this.newest = saved.folder
+    return saved.folder
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.folder.close()
+  }
+}
