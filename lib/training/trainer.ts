@@ -104,9 +104,7 @@ export class Trainer {
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
   async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
     const checked = this.#check(groups)
-    const flat = await this.#advantages(checked)
-    let next = 0
-    return checked.map(group => flat.slice(next, (next += group.length)))
+    return byGroup(await this.#advantages(checked), checked)
   }
 
   #check(groups: readonly TrainGroup[]): CheckedMember[][] {
@@ -135,9 +133,7 @@ export class Trainer {
       return { ...shared, noSignalUpdates: 1, skippedUpdates: 0, updateSeconds: secondsSince(started) }
     }
 
-    let next = 0
-    const byGroup = groups.map(group => weighted.slice(next, (next += group.length)))
-    const batches = planMicroBatches(byGroup, this.#maxTokens, sharePrompts)
+    const batches = planMicroBatches(byGroup(weighted, groups), this.#maxTokens, sharePrompts)
     const { device } = this.policy
     this.policy.model.rope(longest(members))
     device.ops.fill(device.handle, this.#gradients.handle, 0)
@@ -324,6 +320,15 @@ function hasSignal({
     if (kind === TokenKind.masked) return false
     if (kind === TokenKind.supervised) return true
     return (typeof advantage === 'number' ? advantage : advantage[i]) !== 0
+  })
+}
+
+/** A flat list cut as the groups are. */
+function byGroup<T>(flat: readonly T[], groups: readonly (readonly unknown[])[]): T[][] {
+  let start = 0
+  return groups.map(group => {
+    start += group.length
+    return flat.slice(start - group.length, start)
   })
 }
 
