@@ -98,9 +98,8 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
 
   // One query uses a loaded key only per_group times: a multiply-add costs more than in training.
   const int64_t weight = int64_t{cache.dim} * (per_group + 3) * 2;
-  const Portions portions = make_portions(context, batch * cache.groups, [&](int64_t unit) {
-    return (length[unit / cache.groups] + 16) * weight;
-  });
+  const Portions portions = make_portions(context, batch * cache.groups,
+                                          [&](int64_t unit) { return (length[unit / cache.groups] + 16) * weight; });
   const int64_t columns = int64_t{per_group} * cache.dim;
   parallel_for(context, portions.count, [&](int64_t index, int) {
     for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {

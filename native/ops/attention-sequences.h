@@ -116,6 +116,54 @@ LUFFY_INLINE SequenceTable read_sequences(Context& context, const Tensor& sequen
   return table;
 }
 
+// Queries at positions [begin, end) of a sequence.
+struct QueryRange {
+  int32_t sequence;
+  int64_t begin, end;
+};
+
+// Ranges of at most `chunk` queries, aligned to blocks. `ranges` null: only counts them. A sequence's last queries,
+// which see most keys, come first.
+LUFFY_INLINE int64_t make_ranges(const SequenceTable& table, int64_t chunk, QueryRange* ranges) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < table.count; ++i) {
+    const Sequence& s = table.rows[i];
+    const int64_t first = s.prefix_length;
+    for (int64_t end = s.positions(); end > first;) {
+      const int64_t begin = larger(first, (end - 1) / chunk * chunk);
+      if (ranges != nullptr) ranges[count] = {static_cast<int32_t>(i), begin, end};
+      ++count;
+      end = begin;
+    }
+  }
+  return count;
+}
+
+// Sequences in groups: a root and, ascending, those that share its rows.
+struct Groups {
+  const int32_t* next;  // [S]: the next sequence of the same group, -1 at its end
+  const int32_t* roots;
+  int64_t count;
+};
+
+LUFFY_INLINE Groups make_groups(Context& context, const SequenceTable& table) {
+  int32_t* next = context.scratch<int32_t>(table.count);
+  int32_t* roots = context.scratch<int32_t>(table.count);
+  for (int64_t i = 0; i < table.count; ++i) next[i] = -1;
+  // From the last to the first, each is put right behind its root.
+  for (int64_t i = table.count - 1; i >= 0; --i) {
+    const int32_t root = table.root[i];
+    if (root == i) continue;
+    next[i] = next[root];
+    next[root] = static_cast<int32_t>(i);
+  }
+  int64_t count = 0;
+  for (int64_t i = 0; i < table.count; ++i) {
+    if (table.root[i] == i) roots[count++] = static_cast<int32_t>(i);
+  }
+  return {next, roots, count};
+}
+
 // Units of work joined, in order, into portions of at least kPortion multiply-adds (some 30 microseconds).
 constexpr int64_t kPortion = int64_t{2} << 20;
 

@@ -75,10 +75,18 @@ LUFFY_INLINE void attend_block(const AttentionRows& rows, int dim, float scale, 
   const int groups = (most + kKeyGroup - 1) / kKeyGroup;
   key_product<R>(dim, rows.q, rows.q_stride, keys, groups * kKeyGroup, scale, scores);
   switch (groups) {
-    case 1: softmax_block<R, 1>(rows, scores, visible, step, first, factors); break;
-    case 2: softmax_block<R, 2>(rows, scores, visible, step, first, factors); break;
-    case 3: softmax_block<R, 3>(rows, scores, visible, step, first, factors); break;
-    default: softmax_block<R, 4>(rows, scores, visible, step, first, factors); break;
+    case 1:
+      softmax_block<R, 1>(rows, scores, visible, step, first, factors);
+      break;
+    case 2:
+      softmax_block<R, 2>(rows, scores, visible, step, first, factors);
+      break;
+    case 3:
+      softmax_block<R, 3>(rows, scores, visible, step, first, factors);
+      break;
+    default:
+      softmax_block<R, 4>(rows, scores, visible, step, first, factors);
+      break;
   }
   value_product<R>(visible, most - visible, scores, values, value_stride, dim, first, factors, rows.out,
                    rows.out_stride);

@@ -40,15 +40,23 @@ template <class Body>
 LUFFY_INLINE void with_rows(int rows, Body&& body) {
   switch (rows) {
 #if defined(__AVX512F__)
-    case 8: return body(std::integral_constant<int, 8>());
-    case 7: return body(std::integral_constant<int, 7>());
-    case 6: return body(std::integral_constant<int, 6>());
-    case 5: return body(std::integral_constant<int, 5>());
+    case 8:
+      return body(std::integral_constant<int, 8>());
+    case 7:
+      return body(std::integral_constant<int, 7>());
+    case 6:
+      return body(std::integral_constant<int, 6>());
+    case 5:
+      return body(std::integral_constant<int, 5>());
 #endif
-    case 4: return body(std::integral_constant<int, 4>());
-    case 3: return body(std::integral_constant<int, 3>());
-    case 2: return body(std::integral_constant<int, 2>());
-    default: return body(std::integral_constant<int, 1>());
+    case 4:
+      return body(std::integral_constant<int, 4>());
+    case 3:
+      return body(std::integral_constant<int, 3>());
+    case 2:
+      return body(std::integral_constant<int, 2>());
+    default:
+      return body(std::integral_constant<int, 1>());
   }
 }
 
@@ -185,23 +193,24 @@ LUFFY_INLINE void over_columns(int columns, Body&& body) {
 template <int R>
 LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const float* b, int columns, float scale,
                               float* out) {
-  over_columns<R>(columns, [&](auto vectors, auto, int j, int) __attribute__((always_inline)) {
-    constexpr int V = decltype(vectors)::value;
-    Vec sums[R][V];
+  over_columns<R>(
+      columns, [&](auto vectors, auto, int j, int) __attribute__((always_inline)) {
+        constexpr int V = decltype(vectors)::value;
+        Vec sums[R][V];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sums[r][v] = vec(0.0f);
-    }
-    for (int d = 0; d < dim; ++d) {
-      multiply_add<0, R, false>(sums, a + d, a_stride, b + d * kAttentionBlock + j, kLanes);
-    }
+          for (int v = 0; v < V; ++v) sums[r][v] = vec(0.0f);
+        }
+        for (int d = 0; d < dim; ++d) {
+          multiply_add<0, R, false>(sums, a + d, a_stride, b + d * kAttentionBlock + j, kLanes);
+        }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) store(out + r * kAttentionBlock + j + v * kLanes, mul(sums[r][v], vec(scale)));
-    }
-  });
+          for (int v = 0; v < V; ++v) store(out + r * kAttentionBlock + j + v * kLanes, mul(sums[r][v], vec(scale)));
+        }
+      });
 }
 
 // Keys common + T - 1 for T = 1 .. extra: seen by the rows from T on.
@@ -220,32 +229,33 @@ LUFFY_INLINE void multiply_add_triangle(Vec (&sums)[R][V], int extra, const floa
 template <int R>
 LUFFY_INLINE void value_product(int common, int extra, const float* a, const float* b, int64_t b_stride, int dim,
                                 bool fresh, const float* factors, float* out, int64_t out_stride) {
-  over_columns<R>(dim, [&](auto vectors, auto partial, int column, int lanes) __attribute__((always_inline)) {
-    constexpr int V = decltype(vectors)::value;
-    constexpr bool Partial = decltype(partial)::value;
-    Vec sums[R][V];
+  over_columns<R>(
+      dim, [&](auto vectors, auto partial, int column, int lanes) __attribute__((always_inline)) {
+        constexpr int V = decltype(vectors)::value;
+        constexpr bool Partial = decltype(partial)::value;
+        Vec sums[R][V];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        sums[r][v] = vec(0.0f);
-        if (fresh) continue;
-        sums[r][v] = mul(load_columns<Partial>(out + r * out_stride + column + v * kLanes, lanes), vec(factors[r]));
-      }
-    }
-    const float* x = b + column;
-    for (int j = 0; j < common; ++j) {
-      multiply_add<0, R, Partial>(sums, a + j, kAttentionBlock, x + j * b_stride, lanes);
-    }
-    multiply_add_triangle<1, Partial>(sums, extra, a + common, x + common * b_stride, b_stride, lanes);
+          for (int v = 0; v < V; ++v) {
+            sums[r][v] = vec(0.0f);
+            if (fresh) continue;
+            sums[r][v] = mul(load_columns<Partial>(out + r * out_stride + column + v * kLanes, lanes), vec(factors[r]));
+          }
+        }
+        const float* x = b + column;
+        for (int j = 0; j < common; ++j) {
+          multiply_add<0, R, Partial>(sums, a + j, kAttentionBlock, x + j * b_stride, lanes);
+        }
+        multiply_add_triangle<1, Partial>(sums, extra, a + common, x + common * b_stride, b_stride, lanes);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        store_columns<Partial>(out + r * out_stride + column + v * kLanes, sums[r][v], lanes);
-      }
-    }
-  });
+          for (int v = 0; v < V; ++v) {
+            store_columns<Partial>(out + r * out_stride + column + v * kLanes, sums[r][v], lanes);
+          }
+        }
+      });
 }
 
 // Query first + T, which sees the first T + 1 of the tile's keys, for T = 0 .. R - 2.
@@ -265,28 +275,29 @@ LUFFY_INLINE void multiply_add_corner(Vec (&sums)[R][V], int first, int queries,
 // seen from query first + r on (first may be negative).
 template <int R>
 LUFFY_INLINE void query_product(int first, int queries, const float* a, const float* b, int dim, float* out) {
-  over_columns<R>(dim, [&](auto vectors, auto partial, int column, int lanes) __attribute__((always_inline)) {
-    constexpr int V = decltype(vectors)::value;
-    constexpr bool Partial = decltype(partial)::value;
-    Vec sums[R][V];
+  over_columns<R>(
+      dim, [&](auto vectors, auto partial, int column, int lanes) __attribute__((always_inline)) {
+        constexpr int V = decltype(vectors)::value;
+        constexpr bool Partial = decltype(partial)::value;
+        Vec sums[R][V];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sums[r][v] = load_columns<Partial>(out + r * dim + column + v * kLanes, lanes);
-    }
-    const float* x = b + column;
-    multiply_add_corner<0, Partial>(sums, first, queries, a, x, dim, lanes);
-    for (int i = larger(0, first + R - 1); i < queries; ++i) {
-      multiply_add<0, R, Partial>(sums, a + i * kAttentionBlock, 1, x + static_cast<int64_t>(i) * dim, lanes);
-    }
+          for (int v = 0; v < V; ++v) sums[r][v] = load_columns<Partial>(out + r * dim + column + v * kLanes, lanes);
+        }
+        const float* x = b + column;
+        multiply_add_corner<0, Partial>(sums, first, queries, a, x, dim, lanes);
+        for (int i = larger(0, first + R - 1); i < queries; ++i) {
+          multiply_add<0, R, Partial>(sums, a + i * kAttentionBlock, 1, x + static_cast<int64_t>(i) * dim, lanes);
+        }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        store_columns<Partial>(out + r * dim + column + v * kLanes, sums[r][v], lanes);
-      }
-    }
-  });
+          for (int v = 0; v < V; ++v) {
+            store_columns<Partial>(out + r * dim + column + v * kLanes, sums[r][v], lanes);
+          }
+        }
+      });
 }
 
 }  // namespace LUFFY_BACKEND

@@ -3,11 +3,11 @@
 // Forward: a unit is (some queries of a sequence, key/value head). It walks the blocks of keys; each block is packed
 // once, keys transposed, and meets all query heads of the group, in tiles of neighbouring queries.
 //
-// Backward: each block of keys is packed, then the queries that see it pass by: scores again, probabilities from lse,
-// and the three gradients. dK and dV of a block are summed from zero per (sequence, query head); these contributions
-// are added in the order own sequence, then the sequences that share the prefix; inside each, query heads ascending.
-// A unit is (a sequence and those that share its prefix, key/value head); where that gives too few, it is (sequence,
-// query head), contributions go to scratch and are added afterwards in the same order: the same bits.
+// Backward: a panel of some blocks of keys is packed, then the queries that see it pass by: scores again, probabilities
+// from lse, and the three gradients. dK and dV of a panel are summed from zero per (sequence, query head); these
+// contributions are added in the order own sequence, then the sequences that share the prefix; inside each, query heads
+// ascending. A unit is (a sequence and those that share its prefix, key/value head); where that gives too few, it is
+// (sequence, query head), contributions go to scratch and are added afterwards in the same order: the same bits.
 #include "attention.h"
 
 #include "attention-sequences.h"
@@ -21,6 +21,9 @@ namespace {
 // Queries that share one pass over the keys in backward; so many rows keep the sums of dK and dV in registers long.
 constexpr int kQueryRows = 32;
 
+// Floats of the five matrices over a panel of keys in backward: 320 KiB.
+constexpr int64_t kPanelFloats = 80 << 10;
+
 // The rows of k or v that form a block of a sequence's keys.
 LUFFY_INLINE void block_rows(const Sequence& s, const Tensor& t, int64_t column, int64_t begin, int count,
                              const float** rows) {
@@ -33,12 +36,6 @@ LUFFY_INLINE int64_t tile_end(int64_t position, int64_t end, int rows) {
 }
 
 // ---- forward
-
-// Queries at positions [begin, end) of a sequence.
-struct QueryRange {
-  int32_t sequence;
-  int64_t begin, end;
-};
 
 struct Forward {
   Heads heads;
@@ -98,23 +95,6 @@ void forward_unit(const Forward& f, const Sequence& s, const QueryRange& range, 
   }
 }
 
-// Ranges of at most `chunk` queries, aligned to blocks. `ranges` null: only counts them. A sequence's last queries,
-// which see most keys, come first.
-int64_t make_ranges(const SequenceTable& table, int64_t chunk, QueryRange* ranges) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < table.count; ++i) {
-    const Sequence& s = table.rows[i];
-    const int64_t first = s.prefix_length;
-    for (int64_t end = s.positions(); end > first;) {
-      const int64_t begin = larger(first, (end - 1) / chunk * chunk);
-      if (ranges != nullptr) ranges[count] = {static_cast<int32_t>(i), begin, end};
-      ++count;
-      end = begin;
-    }
-  }
-  return count;
-}
-
 // ---- backward
 
 struct Backward {
@@ -124,31 +104,40 @@ struct Backward {
   const float* delta;  // [T, H]: sum over d of gradOut * out
 };
 
+// Matrices over the keys hold a panel: so many blocks that they fill part of the second-level cache.
 struct BackwardScratch {
-  float* keys;           // [D][64]
-  float* values;         // [D][64]
-  float* key_rows;       // [64][D]
-  float* grad_keys;      // [64][D]
-  float* grad_values;    // [64][D]
+  int64_t panel;         // positions, a multiple of kAttentionBlock
+  float* keys;           // [panel / 64][D][64]
+  float* values;         // [panel / 64][D][64]
+  float* key_rows;       // [panel][D]
+  float* grad_keys;      // [panel][D]
+  float* grad_values;    // [panel][D]
   float* q;              // [kQueryRows][D]
   float* grad_out;       // [kQueryRows][D]
   float* probabilities;  // [kQueryRows][64]
   float* grad_scores;    // [kQueryRows][64]
 };
 
-int64_t backward_scratch_size(int dim) {
-  return int64_t{dim} * (5 * kAttentionBlock + 2 * kQueryRows) + 2 * kQueryRows * kAttentionBlock;
+int64_t backward_panel(int dim, const SequenceTable& table) {
+  int64_t longest = 1;
+  for (int64_t i = 0; i < table.count; ++i) longest = larger(longest, table.rows[i].positions());
+  const int64_t blocks = larger<int64_t>(1, kPanelFloats / (5 * int64_t{kAttentionBlock} * dim));
+  return smaller(blocks, (longest + kAttentionBlock - 1) / kAttentionBlock) * kAttentionBlock;
 }
 
-BackwardScratch cut_backward_scratch(float* base, int dim) {
+int64_t backward_scratch_size(int dim, int64_t panel) {
+  return dim * (5 * panel + 2 * kQueryRows) + 2 * kQueryRows * kAttentionBlock;
+}
+
+BackwardScratch cut_backward_scratch(float* base, int dim, int64_t panel) {
   BackwardScratch x;
-  const int64_t block = int64_t{dim} * kAttentionBlock;
+  x.panel = panel;
   x.keys = base;
-  x.values = x.keys + block;
-  x.key_rows = x.values + block;
-  x.grad_keys = x.key_rows + block;
-  x.grad_values = x.grad_keys + block;
-  x.q = x.grad_values + block;
+  x.values = x.keys + panel * dim;
+  x.key_rows = x.values + panel * dim;
+  x.grad_keys = x.key_rows + panel * dim;
+  x.grad_values = x.grad_keys + panel * dim;
+  x.q = x.grad_values + panel * dim;
   x.grad_out = x.q + dim * kQueryRows;
   x.probabilities = x.grad_out + dim * kQueryRows;
   x.grad_scores = x.probabilities + kQueryRows * kAttentionBlock;
@@ -171,17 +160,18 @@ void compute_delta(const Backward& b, const Sequence& s, int first, int end, flo
   }
 }
 
-// R neighbouring queries, the first at `row`, against a block: their rows of P and dS, and their gradQ.
+// R neighbouring queries, the first at `row`, against the panel's block that starts `offset` positions into it: their
+// rows of P and dS, and their gradQ.
 template <int R>
 LUFFY_INLINE void backward_tile(const Backward& b, const BackwardScratch& x, int64_t row, int head, int local,
-                                int visible, bool first) {
+                                int64_t offset, int visible, bool first) {
   const int dim = b.heads.dim;
   const int most = smaller(kAttentionBlock, visible + R - 1);
   const int columns = (most + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
   float* p = x.probabilities + local * kAttentionBlock;
   float* ds = x.grad_scores + local * kAttentionBlock;
-  key_product<R>(dim, x.q + local * dim, dim, x.keys, columns, b.scale, p);
-  key_product<R>(dim, x.grad_out + local * dim, dim, x.values, columns, 1.0f, ds);
+  key_product<R>(dim, x.q + local * dim, dim, x.keys + offset * dim, columns, b.scale, p);
+  key_product<R>(dim, x.grad_out + local * dim, dim, x.values + offset * dim, columns, 1.0f, ds);
   // What causality hides holds garbage afterwards, which the products below never touch.
   for (int r = 0; r < R; ++r) {
     const int64_t at = (row + r) * b.heads.queries + head;
@@ -198,46 +188,57 @@ LUFFY_INLINE void backward_tile(const Backward& b, const BackwardScratch& x, int
   alignas(64) float ones[R];
   for (int r = 0; r < R; ++r) ones[r] = 1.0f;
   const int common = smaller(kAttentionBlock, visible);
-  value_product<R>(common, most - common, ds, x.key_rows, dim, dim, first, ones,
+  value_product<R>(common, most - common, ds, x.key_rows + offset * dim, dim, dim, first, ones,
                    b.grad_q.row(row) + int64_t{head} * dim, b.grad_q.row_stride);
 }
 
-// One query head against a packed block of `count` keys at position `block`: gradQ, and dK, dV of the block in x.
-void backward_block(const Backward& b, const Sequence& s, int head, int64_t block, int count, const BackwardScratch& x) {
+// Queries [from, to) of one head, which stand in x, against the panel's block of `count` keys at position `block`.
+LUFFY_INLINE void backward_block(const Backward& b, const Sequence& s, int head, int64_t from, int64_t to,
+                                 int64_t block, int64_t offset, int count, const BackwardScratch& x) {
   const int dim = b.heads.dim;
-  const int64_t size = int64_t{count} * dim;
-  __builtin_memset(x.grad_keys, 0, static_cast<size_t>(size) * sizeof(float));
-  __builtin_memset(x.grad_values, 0, static_cast<size_t>(size) * sizeof(float));
+  for (int64_t p = larger(from, block), end; p < to; p = end) {
+    end = tile_end(p, to, kTileRows);
+    const int local = static_cast<int>(p - from);
+    const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, p - block + 1));
+    with_rows(static_cast<int>(end - p), [&](auto rows) {
+      backward_tile<decltype(rows)::value>(b, x, s.row(p), head, local, offset, visible, block == 0);
+    });
+  }
+  const int queries = static_cast<int>(to - from);
+  const int seen = static_cast<int>(smaller<int64_t>(count, to - block));
+  for (int j = 0; j < seen; j += kTileRows) {
+    const int first = static_cast<int>(larger<int64_t>(block + j - from, -kTileRows));
+    with_rows(smaller(kTileRows, seen - j), [&](auto rows) {
+      constexpr int R = decltype(rows)::value;
+      query_product<R>(first, queries, x.probabilities + j, x.grad_out, dim, x.grad_values + (offset + j) * dim);
+      query_product<R>(first, queries, x.grad_scores + j, x.q, dim, x.grad_keys + (offset + j) * dim);
+    });
+  }
+}
+
+// One query head against the packed keys [begin, end): gradQ, and the panel's dK and dV in x.
+void backward_panel_head(const Backward& b, const Sequence& s, int head, int64_t begin, int64_t end,
+                         const BackwardScratch& x) {
+  const int dim = b.heads.dim;
+  const size_t bytes = static_cast<size_t>(end - begin) * static_cast<size_t>(dim) * sizeof(float);
+  __builtin_memset(x.grad_keys, 0, bytes);
+  __builtin_memset(x.grad_values, 0, bytes);
   const int64_t positions = s.positions();
-  for (int64_t from = larger<int64_t>(s.prefix_length, block), to; from < positions; from = to) {
+  for (int64_t from = larger<int64_t>(s.prefix_length, begin), to; from < positions; from = to) {
     to = tile_end(from, positions, kQueryRows);
-    const int queries = static_cast<int>(to - from);
-    for (int i = 0; i < queries; ++i) {
-      const int64_t row = s.row(from + i);
-      copy_row(b.q.row(row) + int64_t{head} * dim, dim, x.q + i * dim);
-      copy_row(b.grad_out.row(row) + int64_t{head} * dim, dim, x.grad_out + i * dim);
+    for (int64_t i = from; i < to; ++i) {
+      const int64_t row = s.row(i);
+      copy_row(b.q.row(row) + int64_t{head} * dim, dim, x.q + (i - from) * dim);
+      copy_row(b.grad_out.row(row) + int64_t{head} * dim, dim, x.grad_out + (i - from) * dim);
     }
-    for (int64_t p = from, end; p < to; p = end) {
-      end = tile_end(p, to, kTileRows);
-      const int local = static_cast<int>(p - from);
-      const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, p - block + 1));
-      with_rows(static_cast<int>(end - p), [&](auto rows) {
-        backward_tile<decltype(rows)::value>(b, x, s.row(p), head, local, visible, block == 0);
-      });
-    }
-    const int seen = static_cast<int>(smaller<int64_t>(count, to - block));
-    for (int j = 0; j < seen; j += kTileRows) {
-      const int first = static_cast<int>(larger<int64_t>(block + j - from, -kTileRows));
-      with_rows(smaller(kTileRows, seen - j), [&](auto rows) {
-        constexpr int R = decltype(rows)::value;
-        query_product<R>(first, queries, x.probabilities + j, x.grad_out, dim, x.grad_values + j * dim);
-        query_product<R>(first, queries, x.grad_scores + j, x.q, dim, x.grad_keys + j * dim);
-      });
+    for (int64_t block = begin; block < smaller(end, to); block += kAttentionBlock) {
+      const int count = static_cast<int>(smaller<int64_t>(kAttentionBlock, end - block));
+      backward_block(b, s, head, from, to, block, block - begin, count, x);
     }
   }
 }
 
-// Query heads [first, end) of one group against all keys of a sequence. emit(head, position, count) takes the block's
+// Query heads [first, end) of one group against all keys of a sequence. emit(head, position, count) takes the panel's
 // dK and dV from x.
 template <class Emit>
 LUFFY_INLINE void backward_sequence(const Backward& b, const Sequence& s, int first, int end, const BackwardScratch& x,
@@ -247,16 +248,20 @@ LUFFY_INLINE void backward_sequence(const Backward& b, const Sequence& s, int fi
   const int64_t column = int64_t{first / b.heads.per_group} * dim;
   const int64_t positions = s.positions();
   const float* rows[kAttentionBlock];
-  for (int64_t block = 0; block < positions; block += kAttentionBlock) {
-    const int count = static_cast<int>(smaller<int64_t>(kAttentionBlock, positions - block));
-    block_rows(s, b.k, column, block, count, rows);
-    pack_transposed(rows, count, dim, x.keys, kAttentionBlock);
-    for (int j = 0; j < count; ++j) copy_row(rows[j], dim, x.key_rows + j * dim);
-    block_rows(s, b.v, column, block, count, rows);
-    pack_transposed(rows, count, dim, x.values, kAttentionBlock);
+  for (int64_t begin = 0; begin < positions; begin += x.panel) {
+    const int64_t panel_end = smaller(positions, begin + x.panel);
+    for (int64_t block = begin; block < panel_end; block += kAttentionBlock) {
+      const int count = static_cast<int>(smaller<int64_t>(kAttentionBlock, panel_end - block));
+      const int64_t at = (block - begin) * dim;
+      block_rows(s, b.k, column, block, count, rows);
+      pack_transposed(rows, count, dim, x.keys + at, kAttentionBlock);
+      for (int j = 0; j < count; ++j) copy_row(rows[j], dim, x.key_rows + at + j * dim);
+      block_rows(s, b.v, column, block, count, rows);
+      pack_transposed(rows, count, dim, x.values + at, kAttentionBlock);
+    }
     for (int head = first; head < end; ++head) {
-      backward_block(b, s, head, block, count, x);
-      emit(head, block, count);
+      backward_panel_head(b, s, head, begin, panel_end, x);
+      emit(head, begin, panel_end - begin);
     }
   }
 }
@@ -267,11 +272,11 @@ void backward_in_place(const Backward& b, const Sequence& s, int group, const Ba
   const int dim = b.heads.dim;
   const int first = group * b.heads.per_group;
   const int64_t column = int64_t{group} * dim;
-  backward_sequence(b, s, first, first + b.heads.per_group, x, [&](int head, int64_t block, int count) {
-    for (int j = 0; j < count; ++j) {
-      float* k = grad_k.row(s.row(block + j)) + column;
-      float* v = grad_v.row(s.row(block + j)) + column;
-      if (head == first && block + j >= s.prefix_length) {
+  backward_sequence(b, s, first, first + b.heads.per_group, x, [&](int head, int64_t begin, int64_t count) {
+    for (int64_t j = 0; j < count; ++j) {
+      float* k = grad_k.row(s.row(begin + j)) + column;
+      float* v = grad_v.row(s.row(begin + j)) + column;
+      if (head == first && begin + j >= s.prefix_length) {
         copy_row(x.grad_keys + j * dim, dim, k);
         copy_row(x.grad_values + j * dim, dim, v);
       } else {
@@ -295,31 +300,6 @@ struct Contributions {
     return keys(s, sequence, head) + s.positions() * dim;
   }
 };
-
-// Sequences in groups: a root and, ascending, those that share its rows.
-struct Groups {
-  const int32_t* next;  // [S]: the next sequence of the same group, -1 at its end
-  const int32_t* roots;
-  int64_t count;
-};
-
-Groups make_groups(Context& context, const SequenceTable& table) {
-  int32_t* next = context.scratch<int32_t>(table.count);
-  int32_t* roots = context.scratch<int32_t>(table.count);
-  for (int64_t i = 0; i < table.count; ++i) next[i] = -1;
-  // From the last to the first, each is put right behind its root.
-  for (int64_t i = table.count - 1; i >= 0; --i) {
-    const int32_t root = table.root[i];
-    if (root == i) continue;
-    next[i] = next[root];
-    next[root] = static_cast<int32_t>(i);
-  }
-  int64_t count = 0;
-  for (int64_t i = 0; i < table.count; ++i) {
-    if (table.root[i] == i) roots[count++] = static_cast<int32_t>(i);
-  }
-  return {next, roots, count};
-}
 
 // Adds what the own rows of sequence `root` receive, in the order that backward_in_place adds it.
 void add_contributions(const Contributions& all, const SequenceTable& table, const Groups& groups, int64_t root,
@@ -373,7 +353,7 @@ void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor se
   f.scale = static_cast<float>(scale);
 
   // Long ranges spare packing, many ranges serve many threads; the bits are the same.
-  int64_t chunk = f.heads.per_group <= 4 ? 256 : f.heads.per_group <= 8 ? 128 : kAttentionBlock;
+  int64_t chunk = f.heads.per_group <= 2 ? 512 : f.heads.per_group <= 4 ? 256 : f.heads.per_group <= 8 ? 128 : 64;
   int64_t count = make_ranges(table, chunk, nullptr);
   while (chunk > kAttentionBlock && count * f.heads.keys < 4 * int64_t{context.threads()}) {
     chunk /= 2;
@@ -433,7 +413,8 @@ void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, T
   b.scale = static_cast<float>(scale);
   b.delta = delta;
 
-  const int64_t each = backward_scratch_size(heads.dim);
+  const int64_t panel = backward_panel(heads.dim, table);
+  const int64_t each = backward_scratch_size(heads.dim, panel);
   float* base = context.scratch<float>(each * context.threads());
   int64_t contributions = 0;
   int64_t* offset = context.scratch<int64_t>(table.count);
@@ -453,7 +434,7 @@ void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, T
       return 5 * work * heads.per_group;
     });
     parallel_for(context, portions.count, [&](int64_t index, int thread) {
-      const BackwardScratch x = cut_backward_scratch(base + each * thread, heads.dim);
+      const BackwardScratch x = cut_backward_scratch(base + each * thread, heads.dim, panel);
       for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
         const int group = static_cast<int>(unit % heads.keys);
         for (int32_t i = groups.roots[unit / heads.keys]; i >= 0; i = groups.next[i]) {
@@ -470,16 +451,16 @@ void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, T
     return 5 * sequence_work(table.rows[unit / heads.queries], heads.dim);
   });
   parallel_for(context, portions.count, [&](int64_t index, int thread) {
-    const BackwardScratch x = cut_backward_scratch(base + each * thread, heads.dim);
+    const BackwardScratch x = cut_backward_scratch(base + each * thread, heads.dim, panel);
     for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
       const int64_t sequence = unit / heads.queries;
       const int head = static_cast<int>(unit % heads.queries);
       const Sequence& s = table.rows[sequence];
       compute_delta(b, s, head, head + 1, delta);
-      backward_sequence(b, s, head, head + 1, x, [&](int, int64_t block, int count) {
+      backward_sequence(b, s, head, head + 1, x, [&](int, int64_t begin, int64_t count) {
         const size_t bytes = static_cast<size_t>(count) * static_cast<size_t>(heads.dim) * sizeof(float);
-        __builtin_memcpy(all.keys(s, sequence, head) + block * heads.dim, x.grad_keys, bytes);
-        __builtin_memcpy(all.values(s, sequence, head) + block * heads.dim, x.grad_values, bytes);
+        __builtin_memcpy(all.keys(s, sequence, head) + begin * heads.dim, x.grad_keys, bytes);
+        __builtin_memcpy(all.values(s, sequence, head) + begin * heads.dim, x.grad_values, bytes);
       });
     }
   });
