@@ -214,7 +214,7 @@ export async function groupAdvantages(
       throw new RangeError(`${name}: expected the ${rewards.length} members of rewards, got ${length}`)
     }
   }
-  rewards.forEach((reward, i) => checkNumber(reward, `rewards[${i}]`))
+  for (const [i, reward] of rewards.entries()) checkNumber(reward, `rewards[${i}]`)
   const own = device === undefined ? await Device.open('cpu', { threads: 1 }) : undefined
   const target = (device ?? own) as Device
   try {
