@@ -95,6 +95,7 @@ export class Policy {
       const checkpoint = await Checkpoint.open(folder, { ropeTheta, maxPositions })
       try {
         for (const warning of checkpoint.warnings) onWarning?.(warning)
+        device.checkMemory(bytesToLoad(checkpoint.layout.size), `${folder}: the policy`)
         const values = new Float32Array(checkpoint.layout.size)
         await checkpoint.read(values, { allowNonFinite, signal, onProgress })
         return new Policy(new PolicyModel(device, checkpoint.config, values), folder, owned)
@@ -116,6 +117,7 @@ export class Policy {
     const seed = checkInteger(given.seed ?? 0, 'seed')
     return withDevice(given.device, async (device, owned) => {
       const layout = parameterLayout(resolved)
+      device.checkMemory(bytesToLoad(layout.size), 'the policy')
       const values = new Float32Array(layout.size)
       await initializeParameters(resolved, layout, seed, values)
       return new Policy(new PolicyModel(device, resolved, values), undefined, owned)
@@ -187,8 +189,16 @@ export class Policy {
     const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', checkpointDtypes)
     const { maxShardBytes, tokenizerFrom } = options
     await this.#reading(async () => {
-      const values = await this.device.readFloat32(this.model.values)
-      await writeCheckpoint(folder, this.config, values, { dtype, maxShardBytes })
+      const { device, model } = this
+      await writeCheckpoint(
+        folder,
+        this.config,
+        (start, count) => device.readRange(model.values, start, count),
+        {
+          dtype,
+          maxShardBytes,
+        },
+      )
       const tokenizer = tokenizerFrom ?? this.source
       if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
     })
@@ -243,6 +253,11 @@ export class Policy {
   #checkLive(): void {
     if (this.#disposed) throw new DisposedError('the policy was disposed')
   }
+}
+
+/** The parameters stand in JavaScript's memory once before they are copied to the device's. */
+function bytesToLoad(parameters: number): number {
+  return 2 * 4 * parameters
 }
 
 /** Runs `body` on the device that was given, or on one that it opens; that one is closed if `body` fails. */

@@ -1,7 +1,7 @@
 // Device: where tensors live and ops run. JavaScript enqueues, a native thread runs; only `read` and `synchronize` wait.
 import { availableParallelism } from 'node:os'
 
-import { ConfigError, DeviceError, DisposedError } from '../errors.js'
+import { ConfigError, DeviceError, DisposedError, OutOfMemoryError } from '../errors.js'
 import {
   type DeviceHandle,
   type DeviceInfo,
@@ -157,6 +157,27 @@ export class Device {
   /** The bits of a float16 or bfloat16 tensor. */
   async readBits16(tensor: Tensor): Promise<Uint16Array> {
     return new Uint16Array(await this.#read(tensor, tensor.dtype === 'float16' ? 'float16' : 'bfloat16'))
+  }
+
+  /** Elements [start, start + count) of a float32 vector: large ones are read in parts, so that no copy takes long. */
+  async readRange(tensor: Tensor, start: number, count: number): Promise<Float32Array> {
+    const part = this.keep(tensor.rowRange(start, start + count))
+    try {
+      return await this.readFloat32(part)
+    } finally {
+      part.dispose()
+    }
+  }
+
+  /** Throws OutOfMemoryError, naming the numbers, when `bytes` are more than is free. */
+  checkMemory(bytes: number, what: string): void {
+    const free = this.ops.systemInfo().availableMemory
+    if (bytes <= free) return
+    const gib = (n: number) => `${(n / 2 ** 30).toFixed(1)} GiB`
+    throw new OutOfMemoryError(`${what} needs ${gib(bytes)}, free ${gib(free)}`, {
+      hint: 'use a smaller policy or a machine with more memory',
+      details: { needed: bytes, free },
+    })
   }
 
   /** Resolves when everything enqueued so far is done; rejects with the first error of the stream. */

@@ -18,14 +18,13 @@ export async function saveOptimizer(
   moments: { firstMoment: Tensor; secondMoment: Tensor },
   device: Device,
 ): Promise<void> {
-  const entry = async (name: keyof Moments) => {
-    const data = await device.readFloat32(moments[name])
-    return { name, dtype: 'F32' as const, shape: [data.length], data }
-  }
-  await writeSafetensors(join(folder, optimizerFileName), [
-    await entry('firstMoment'),
-    await entry('secondMoment'),
-  ])
+  const entry = (name: keyof Moments) => ({
+    name,
+    dtype: 'F32' as const,
+    shape: [moments[name].size],
+    data: (start: number, count: number) => device.readRange(moments[name], start, count),
+  })
+  await writeSafetensors(join(folder, optimizerFileName), [entry('firstMoment'), entry('secondMoment')])
 }
 
 /** Throws CheckpointError unless both moments are there with `size` elements. */
