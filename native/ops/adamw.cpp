@@ -79,7 +79,7 @@ void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, T
   step.root_correction = as_vec(__builtin_sqrt(1.0 - __builtin_pow(options.beta2, steps)));
   step.epsilon = as_vec(options.epsilon);
   step.size = as_vec(options.learning_rate / (1.0 - __builtin_pow(options.beta1, steps)));
-  // Seven floats move per element: a quarter of the usual number of elements is a task.
+  // An element reads four floats and writes three.
   parallel_ranges(context, count, kTaskFloats / 4, [&](int64_t begin, int64_t end) {
     update_span(step, grads.f32() + begin, params.f32() + begin, first_moment.f32() + begin,
                 second_moment.f32() + begin, end - begin);

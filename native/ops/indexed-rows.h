@@ -54,7 +54,7 @@ LUFFY_INLINE void add_indexed_rows(Context& context, const Tensor& grad, const i
   // A slice is a whole number of pairs of cache lines; a small problem is one slice.
   int64_t width = (columns + context.threads() - 1) / context.threads();
   width = (width + 31) / 32 * 32;
-  if (width == 0 || rows * columns <= kTaskFloats) width = columns + 1;
+  if (width == 0 || rows * columns <= kTaskFloats / 4) width = columns + 1;
   parallel_ranges(context, columns, width, [=](int64_t begin, int64_t end) {
     const int64_t whole = begin + (end - begin) / kLanes * kLanes;
     const int rest = static_cast<int>(end - whole);

@@ -36,7 +36,7 @@ LUFFY_INLINE float sum_over(int64_t columns, Step&& step, StepFirst&& step_first
 // One group. With a residual but no `sum` to keep it in, x + residual is formed twice.
 template <bool kResidual>
 LUFFY_INLINE float normalise(const float* x, const float* residual, const float* weight, float* sum, float* out,
-                             int64_t columns, double epsilon) {
+                             int64_t columns, double epsilon, int64_t ahead) {
   const auto value = [&](int64_t c) {
     if (kResidual) return add(load(x + c), load(residual + c));
     return load(x + c);
@@ -48,6 +48,8 @@ LUFFY_INLINE float normalise(const float* x, const float* residual, const float*
   const float squares = sum_over(
       columns,
       [&](int64_t c, Vec acc) {
+        prefetch(x + c, ahead);
+        if (kResidual) prefetch(residual + c, ahead);
         const Vec s = value(c);
         if (sum != nullptr) store(sum + c, s);
         return fma(s, s, acc);
@@ -76,11 +78,14 @@ LUFFY_INLINE float normalise(const float* x, const float* residual, const float*
 // One group: gradWeight's terms are added to `partial`, then
 // gradX = rstd (weight gradOut - s rstd mean(weight gradOut s rstd)) + gradSum.
 LUFFY_INLINE void backward_group(const float* grad_out, const float* s, const float* weight, float scale,
-                                 const float* grad_sum, float* grad_x, float* partial, int64_t columns) {
+                                 const float* grad_sum, float* grad_x, float* partial, int64_t columns, int64_t ahead) {
   const Vec scales = vec(scale);
   const float dot = sum_over(
       columns,
       [&](int64_t c, Vec acc) {
+        prefetch(grad_out + c, ahead);
+        prefetch(s + c, ahead);
+        if (grad_sum != nullptr) prefetch(grad_sum + c, ahead);
         const Vec g = load(grad_out + c);
         const Vec x = load(s + c);
         store(partial + c, fma(g, mul(x, scales), load(partial + c)));
@@ -144,15 +149,16 @@ void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight
   LUFFY_CHECK(epsilon >= 0, "rms-norm: epsilon is %g", epsilon);
 
   const int64_t columns = weight.shape[0];
+  const int64_t ahead = prefetch_distance(row_size, x.row_stride);
   parallel_ranges(context, rows, task_rows(row_size), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t group = 0; group < groups; ++group) {
         const int64_t offset = group * columns;
         float* kept = sum ? sum.row(t) + offset : nullptr;
         const float scale = residual ? normalise<true>(x.row(t) + offset, residual.row(t) + offset, weight.f32(), kept,
-                                                       out.row(t) + offset, columns, epsilon)
+                                                       out.row(t) + offset, columns, epsilon, ahead)
                                      : normalise<false>(x.row(t) + offset, nullptr, weight.f32(), kept,
-                                                        out.row(t) + offset, columns, epsilon);
+                                                        out.row(t) + offset, columns, epsilon, ahead);
         if (rstd) rstd.f32()[t * groups + group] = scale;
       }
     }
@@ -176,6 +182,7 @@ void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weigh
   if (grain < kSmallestChunk) grain = kSmallestChunk;
   if (grain * kMostChunks < rows) grain = (rows + kMostChunks - 1) / kMostChunks;
   const int64_t chunks = (rows + grain - 1) / grain;
+  const int64_t ahead = prefetch_distance(row_size, s.row_stride);
   float* partial = context.scratch<float>(chunks * columns);
   parallel_ranges(context, rows, grain, [&](int64_t begin, int64_t end) {
     float* mine = partial + begin / grain * columns;
@@ -184,7 +191,7 @@ void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weigh
       for (int64_t group = 0; group < groups; ++group) {
         const int64_t offset = group * columns;
         backward_group(grad_out.row(t) + offset, s.row(t) + offset, weight.f32(), rstd.f32()[t * groups + group],
-                       grad_sum ? grad_sum.row(t) + offset : nullptr, grad_x.row(t) + offset, mine, columns);
+                       grad_sum ? grad_sum.row(t) + offset : nullptr, grad_x.row(t) + offset, mine, columns, ahead);
       }
     }
   });

@@ -20,7 +20,8 @@ LUFFY_INLINE void rotate(Vec cosine, Vec sine, Vec& first, Vec& second) {
 
 // One row of `heads` heads of 2 * half numbers. The sign turns the angle round: exact, so the inverse is the
 // transpose to the bit.
-LUFFY_INLINE void rotate_row(float* x, const float* cosine, const float* sine, int64_t heads, int64_t half, Vec sign) {
+LUFFY_INLINE void rotate_row(float* x, const float* cosine, const float* sine, int64_t heads, int64_t half, Vec sign,
+                             int64_t ahead) {
   const int64_t whole = half / kLanes * kLanes;
   const int rest = static_cast<int>(half - whole);
   for (int64_t i = 0; i < whole; i += kLanes) {
@@ -28,6 +29,8 @@ LUFFY_INLINE void rotate_row(float* x, const float* cosine, const float* sine, i
     const Vec s = mul(load(sine + i), sign);
     float* p = x + i;
     for (int64_t head = 0; head < heads; ++head, p += 2 * half) {
+      prefetch(p, ahead);
+      prefetch(p + half, ahead);
       Vec first = load(p);
       Vec second = load(p + half);
       rotate(c, s, first, second);
@@ -62,11 +65,12 @@ void rope(Context& context, Tensor x, Tensor positions, Tensor cosine, Tensor si
 
   const int64_t heads = x.shape[1] / (2 * half);
   const int32_t* position = positions.i32();
+  const int64_t ahead = prefetch_distance(x.shape[1], x.row_stride);
   const Vec sign = vec(inverse ? -1.0f : 1.0f);
   parallel_ranges(context, x.shape[0], task_rows(x.shape[1]), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t offset = position[t] * half;
-      rotate_row(x.row(t), cosine.f32() + offset, sine.f32() + offset, heads, half, sign);
+      rotate_row(x.row(t), cosine.f32() + offset, sine.f32() + offset, heads, half, sign, ahead);
     }
   });
 }

@@ -37,7 +37,11 @@ LUFFY_INLINE void backward(Vec grad_out, Vec& gate, Vec& up) {
 
 void forward_row(const float* gate, const float* up, float* out, int64_t columns) {
   int64_t i = 0;
-  for (; i + kLanes <= columns; i += kLanes) store(out + i, forward(load(gate + i), load(up + i)));
+  for (; i + kLanes <= columns; i += kLanes) {
+    prefetch(gate + i, kPrefetchFloats);
+    prefetch(up + i, kPrefetchFloats);
+    store(out + i, forward(load(gate + i), load(up + i)));
+  }
   const int rest = static_cast<int>(columns - i);
   if (rest > 0) store_first(out + i, forward(load_first(gate + i, rest), load_first(up + i, rest)), rest);
 }
@@ -46,6 +50,9 @@ void backward_row(const float* grad_out, const float* gate, const float* up, flo
                   int64_t columns) {
   int64_t i = 0;
   for (; i + kLanes <= columns; i += kLanes) {
+    prefetch(gate + i, kPrefetchFloats);
+    prefetch(up + i, kPrefetchFloats);
+    prefetch(grad_out + i, kPrefetchFloats);
     Vec g = load(gate + i);
     Vec u = load(up + i);
     backward(load(grad_out + i), g, u);
@@ -67,7 +74,7 @@ void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
   check_matrix("swiglu", "out", out, DType::f32, -1, -1);
   const int64_t columns = out.shape[1];
   check_matrix("swiglu", "gateUp", gate_up, DType::f32, out.shape[0], 2 * columns);
-  parallel_ranges(context, out.shape[0], task_rows(columns), [&](int64_t begin, int64_t end) {
+  parallel_ranges(context, out.shape[0], task_rows(3 * columns), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* gate = gate_up.row(t);
       forward_row(gate, gate + columns, out.row(t), columns);
@@ -80,7 +87,7 @@ void swiglu_backward(Context& context, Tensor grad_out, Tensor gate_up, Tensor g
   const int64_t columns = grad_out.shape[1];
   check_matrix("swiglu", "gateUp", gate_up, DType::f32, grad_out.shape[0], 2 * columns);
   check_matrix("swiglu", "gradGateUp", grad_gate_up, DType::f32, grad_out.shape[0], 2 * columns);
-  parallel_ranges(context, grad_out.shape[0], task_rows(columns), [&](int64_t begin, int64_t end) {
+  parallel_ranges(context, grad_out.shape[0], task_rows(3 * columns), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* gate = gate_up.row(t);
       float* grad_gate = grad_gate_up.row(t);
