@@ -1,10 +1,10 @@
 // Row statistics of softmax(logits / temperature), shared by token-log-prob, logits-policy-loss and sample-tokens, so
 // that a log-probability has the same bits in all three, whatever stands beside its row.
 //
-// Order: a row is cut into chunks of kRowChunk logits. In a chunk, y = (x - largest x of the chunk) log2(e) / temperature
-// (a product with a float32 number), e = 2^y; the sums of e and of e y run in kSums vectors side by side, vector i in
-// sum i mod kSums, then pairwise, then the lanes. Chunks are brought to the row's largest logit and added in float64, in
-// ascending order.
+// Order: a row is cut into chunks of kRowChunk logits. In a chunk, y = (x - largest x of the chunk) log2(e) /
+// temperature (a product with a float32 number), e = 2^y; the sums of e and of e y run in kSums vectors side by side,
+// vector i in sum i mod kSums, then pairwise, then the lanes. Chunks are brought to the row's largest logit and added
+// in float64, in ascending order.
 //
 // -infinity contributes nothing. NaN or +infinity anywhere, or nothing but -infinity, make every statistic NaN.
 #pragma once
@@ -55,8 +55,8 @@ LUFFY_INLINE Vec exponent_of(Vec x, Vec largest, Vec factor) {
   return max(vec(kLowestExponent), mul(sub(x, largest), factor));
 }
 
-// 2^y for y from kLowestExponent to 0, or NaN. Error below 1.4 ulp; exactly 1 for 0. The polynomial was fitted to 2^f on
-// [-1/2, 1/2] for the least relative error with its first coefficient held at 1.
+// 2^y for y from kLowestExponent to 0, or NaN. Error below 1.4 ulp; exactly 1 for 0. The polynomial was fitted to 2^f
+// on [-1/2, 1/2] for the least relative error, its first coefficient held at 1.
 LUFFY_INLINE Vec exp2_of(Vec y) {
   const Vec n = round_nearest(y);
   const Vec f = sub(y, n);
@@ -94,8 +94,9 @@ LUFFY_INLINE RowChunk chunk_softmax(const float* x, int n, Temperature temperatu
   for (int k = 0; k < kSums; ++k) sum[k] = moment[k] = vec(0.0f);
   for (i = 0; i + kStep <= n; i += kStep) {
     for (int k = 0; k < kSums; ++k) {
-      // The next chunk comes from memory while this one is computed from the first-level cache.
+      // The next two chunks come from memory while this one is computed from the first-level cache.
       __builtin_prefetch(x + i + k * kLanes + kRowChunk);
+      __builtin_prefetch(x + i + k * kLanes + 2 * kRowChunk, 0, 2);
       const Vec y = exponent_of(load(x + i + k * kLanes), top, factor);
       const Vec e = exp2_of(y);
       sum[k] = add(sum[k], e);

@@ -26,9 +26,9 @@ struct Prefix {
   int64_t ties;
 };
 
-// Sorts at most kFewCandidates by logit, descending and stable.
 constexpr int64_t kFewCandidates = 32;
 
+// Sorts a few by logit, descending and stable.
 LUFFY_INLINE void sort_few(float* logits, float* weights, int64_t count) {
   for (int64_t i = 1; i < count; ++i) {
     const float logit = logits[i];
@@ -41,6 +41,24 @@ LUFFY_INLINE void sort_few(float* logits, float* weights, int64_t count) {
     logits[j] = logit;
     weights[j] = weight;
   }
+}
+
+LUFFY_INLINE void find_range(const float* logits, int64_t count, float* high, float* low) {
+  Vec largest = vec(logits[0]);
+  Vec smallest = largest;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    largest = max(largest, load(logits + i));
+    smallest = min(smallest, load(logits + i));
+  }
+  const int rest = static_cast<int>(count - i);
+  if (rest > 0) {
+    const Vec last = load_first(logits + i, rest, logits[0]);
+    largest = max(largest, last);
+    smallest = min(smallest, last);
+  }
+  *high = reduce_max(largest);
+  *low = -reduce_max(sub(vec(0.0f), smallest));
 }
 
 // The shortest prefix whose amount reaches `target`, where a candidate amounts to 1, or to its weight (kWeighted);
@@ -56,12 +74,8 @@ Prefix select_prefix(const float* logits, const float* weights, int64_t count, d
   double amounts[kManyBins];
   double above = 0;  // amount of all candidates before those looked at
   for (;;) {
-    float high = logits[0];
-    float low = logits[0];
-    for (int64_t i = 1; i < count; ++i) {
-      high = logits[i] > high ? logits[i] : high;
-      low = logits[i] < low ? logits[i] : low;
-    }
+    float high, low;
+    find_range(logits, count, &high, &low);
     if (high == low) {
       const double ties = __builtin_ceil((target - above) / (kWeighted ? weights[0] : 1.0));
       return {low, ties >= static_cast<double>(count) ? count : ties < 1 ? 1 : static_cast<int64_t>(ties)};
@@ -100,16 +114,18 @@ Prefix select_prefix(const float* logits, const float* weights, int64_t count, d
   }
 }
 
+// Without a branch per candidate: which one stays cannot be foretold.
 LUFFY_INLINE void keep_prefix(Candidates* candidates, Prefix prefix) {
   int64_t kept = 0;
   int64_t ties = 0;
   for (int64_t i = 0; i < candidates->count; ++i) {
     const float logit = candidates->logits[i];
-    if (logit < prefix.last || (logit == prefix.last && ++ties > prefix.ties)) continue;
     candidates->logits[kept] = logit;
     candidates->weights[kept] = candidates->weights[i];
     candidates->tokens[kept] = candidates->tokens[i];
-    ++kept;
+    const int tie = logit == prefix.last;
+    ties += tie;
+    kept += (logit > prefix.last) | (tie & (ties <= prefix.ties));
   }
   candidates->count = kept;
 }

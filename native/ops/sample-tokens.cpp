@@ -17,7 +17,7 @@ namespace {
 // Cost of a row beside its logits, in floats of memory traffic.
 constexpr int64_t kRowCost = 256;
 
-// Tokens whose sum is made at a time when a chunk is walked, or whose largest logit is known to the filters.
+// Tokens whose sum is made at a time when weights are walked, or whose largest logit is known to the filters.
 constexpr int kBlock = 64;
 
 // Weights below e^-103 are 0 in float32, or a bit of it: such tokens are never drawn when a filter is on.
@@ -32,14 +32,40 @@ struct RowScratch {
   Candidates candidates;
 };
 
-// The first index at which the running sum of weights exceeds target, or the last one whose weight is not 0.
-int64_t pick(const float* weights, int64_t count, double target) {
+double block_sum(const float* weights, int64_t count) {
+  Vec sums = vec(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) sums = add(sums, load(weights + i));
+  if (i < count) sums = add(sums, load_first(weights + i, static_cast<int>(count - i)));
+  return reduce_add(sums);
+}
+
+double sum_of(const float* weights, int64_t count) {
   double sum = 0;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    sum += block_sum(weights + begin, at_most(kBlock, count - begin));
+  }
+  return sum;
+}
+
+// The first index at which the running sum of weights, in index order, exceeds target: never one whose weight is 0.
+// Where the sum falls short of target by rounding, the last index that has a weight.
+int64_t pick(const float* weights, int64_t count, double target) {
   int64_t last = 0;
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = at_most(begin + kBlock, count);
+    const double sum = block_sum(weights + begin, end - begin);
+    if (!(sum > 0)) continue;
+    last = begin;
+    if (sum > target) break;
+    target -= sum;
+  }
+  const int64_t end = at_most(last + kBlock, count);
+  double sum = 0;
+  for (int64_t i = last; i < end; ++i) {
     sum += weights[i];
-    if (sum > target) return i;
     if (weights[i] > 0) last = i;
+    if (sum > target) break;
   }
   return last;
 }
@@ -54,34 +80,12 @@ void weights_of(const float* x, int64_t count, float largest, Temperature temper
   if (rest > 0) store_first(weights + i, exp2_of(exponent_of(load_first(x + i, rest), top, factor)), rest);
 }
 
-// target: in units of the chunk's weights.
-int64_t draw_from_chunk(const float* x, int64_t count, const RowChunk& chunk, Temperature temperature, double target) {
-  float weights[kBlock];
-  int64_t last = -1;  // start of the last block that holds any weight
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int n = static_cast<int>(at_most(kBlock, count - begin));
-    weights_of(x + begin, n, chunk.largest, temperature, weights);
-    Vec sums = vec(0.0f);
-    int i = 0;
-    for (; i + kLanes <= n; i += kLanes) sums = add(sums, load(weights + i));
-    if (i < n) sums = add(sums, load_first(weights + i, n - i));
-    const double sum = reduce_add(sums);
-    if (sum > target) return begin + pick(weights, n, target);
-    if (sum > 0) last = begin;
-    target -= sum;
-  }
-  // Rounding: the chunk's own sum was a little larger.
-  const int n = static_cast<int>(at_most(kBlock, count - last));
-  weights_of(x + last, n, chunk.largest, temperature, weights);
-  return last + pick(weights, n, __builtin_inf());
-}
-
 int64_t draw_unfiltered(const float* x, int64_t columns, const RowSoftmax& row, const RowChunk* chunks,
                         Temperature temperature, double uniform_number) {
   const double target = uniform_number * row.sum;
   double sum = 0;
   int64_t chosen = 0;
-  double within = 0;
+  double within = 0;  // what is left of target, in units of the chunk's weights
   for (int64_t c = 0; c < row_chunks(columns); ++c) {
     const double shift = chunk_shift(chunks[c], row.largest, temperature);
     const double scale = shift == 0 ? 1.0 : __builtin_exp(shift);
@@ -92,8 +96,11 @@ int64_t draw_unfiltered(const float* x, int64_t columns, const RowSoftmax& row, 
     sum += amount;
     if (sum > target) break;
   }
+  float weights[kRowChunk];
   const int64_t begin = chosen * kRowChunk;
-  return begin + draw_from_chunk(x + begin, at_most(kRowChunk, columns - begin), chunks[chosen], temperature, within);
+  const int64_t count = at_most(kRowChunk, columns - begin);
+  weights_of(x + begin, count, chunks[chosen].largest, temperature, weights);
+  return begin + pick(weights, count, within);
 }
 
 void find_block_largest(const float* x, int64_t columns, float* largest) {
@@ -167,15 +174,11 @@ Draw draw_filtered(const float* x, int64_t columns, const RowSoftmax& row, Tempe
                                             kept.spare_logits, kept.spare_weights));
   }
   if (options.top_p < 1) {
-    double total = row.sum;
-    if (options.top_k > 0) {
-      total = 0;
-      for (int64_t i = 0; i < kept.count; ++i) total += kept.weights[i];
-    }
+    const double total = options.top_k > 0 ? sum_of(kept.weights, kept.count) : row.sum;
     keep_prefix(&kept, select_prefix<true>(kept.logits, kept.weights, kept.count, options.top_p * total,
                                            kept.spare_logits, kept.spare_weights));
   }
-  if (options.min_p > 0) {
+  if (options.min_p > 0 && options.top_k > 0 && options.top_p < 1) {  // else the bound has seen to it
     float least = row.largest;
     for (int64_t i = 0; i < kept.count; ++i) {
       if (kept.logits[i] >= min_p_bound && kept.logits[i] < least) least = kept.logits[i];
@@ -183,8 +186,7 @@ Draw draw_filtered(const float* x, int64_t columns, const RowSoftmax& row, Tempe
     keep_prefix(&kept, {least, kept.count});
   }
 
-  double sum = 0;
-  for (int64_t i = 0; i < kept.count; ++i) sum += kept.weights[i];
+  const double sum = sum_of(kept.weights, kept.count);
   const int64_t chosen = pick(kept.weights, kept.count, uniform_number * sum);
   const double log_prob =
       (static_cast<double>(kept.logits[chosen]) - row.largest) / temperature.exact - __builtin_log(sum);
