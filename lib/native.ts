@@ -26,6 +26,13 @@ export interface DeviceInfo {
   completedOps: number
 }
 
+/** Time of one op on the device's thread. */
+export interface OpTime {
+  op: string
+  count: number
+  seconds: number
+}
+
 export interface SystemInfo {
   isas: string
   cores: number
@@ -83,6 +90,7 @@ export interface Native {
   allocate(device: D, dtype: DType, shape: readonly number[]): T
   closeDevice(device: D): void
   deviceInfo(device: D): DeviceInfo
+  opTimes(device: D, reset: boolean): OpTime[]
   openDevice(isa: string, threads: number): D
   read(device: D, tensor: T): Promise<ArrayBuffer>
   release(tensor: T): void
@@ -228,6 +236,7 @@ const names: Record<keyof Native, true> = {
   closeDevice: true,
   deviceInfo: true,
   openDevice: true,
+  opTimes: true,
   read: true,
   release: true,
   resetPeak: true,

@@ -8,6 +8,7 @@ import {
   type DType,
   type Native,
   native,
+  type OpTime,
   type TensorHandle,
   translateNativeError,
 } from '../native.js'
@@ -92,6 +93,11 @@ export class Device {
   /** Memory, threads and instruction set. */
   info(): DeviceInfo {
     return this.ops.deviceInfo(this.#live())
+  }
+
+  /** Time that each op took on the device's thread since the last call, longest first. */
+  opTimes(): OpTime[] {
+    return this.ops.opTimes(this.#live(), true).sort((a, b) => b.seconds - a.seconds)
   }
 
   /** An uninitialised tensor, owned by the innermost scope. Throws OutOfMemoryError. */

@@ -128,6 +128,26 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   return object;
 }
 
+// opTimes(device, reset) -> [{ op, count, seconds }]: time of each op on the stream's thread since the last reset
+napi_value op_times(napi_env env, napi_callback_info info) {
+  Call<2> call(env, info);
+  Environment& environment = Environment::of(env);
+  Device& device = *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
+  const bool reset = Argument<bool>::from(Place{env, environment, call.name, 1}, call.values[1]);
+  napi_value list = nullptr;
+  napi_create_array(env, &list);
+  uint32_t index = 0;
+  for (const auto& [op, time] : device.stream().op_times(reset)) {
+    napi_value entry = nullptr;
+    napi_create_object(env, &entry);
+    set(env, entry, "op", op);
+    set(env, entry, "count", static_cast<double>(time.count));
+    set(env, entry, "seconds", time.seconds);
+    napi_set_element(env, list, index++, entry);
+  }
+  return list;
+}
+
 // resetPeak(device): peakBytes counts from now on.
 napi_value reset_peak(napi_env env, napi_callback_info info) {
   Call<1> call(env, info);
@@ -295,6 +315,7 @@ const Row kFunctions[] = {
     {"allocate", safe<allocate>},
     {"closeDevice", safe<close_device>},
     {"deviceInfo", safe<device_info>},
+    {"opTimes", safe<op_times>},
     {"openDevice", safe<open_device>},
     {"read", safe<read>},
     {"release", safe<release>},

@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include <chrono>
 #include <exception>
 #include <new>
 #include <utility>
@@ -59,11 +60,17 @@ void Stream::run(Item& item) {
     return;
   }
   if (error_ && !item.always) return;
+  const auto started = std::chrono::steady_clock::now();
   std::string message;
   bool out_of_memory = false;
   try {
     item.task();
     after_task_();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+    std::lock_guard<std::mutex> lock(times_mutex_);
+    OpTime& time = times_[item.op];
+    time.count += 1;
+    time.seconds += taken.count();
     return;
   } catch (const OutOfMemory& error) {
     message = error.what();
@@ -78,6 +85,18 @@ void Stream::run(Item& item) {
   }
   if (item.describe) message += " (arguments: " + item.describe() + ")";
   if (!error_) error_ = std::make_unique<StreamError>(StreamError{item.op, message, item.sequence, out_of_memory});
+}
+
+std::map<std::string, OpTime> Stream::op_times(bool reset) {
+  std::lock_guard<std::mutex> lock(times_mutex_);
+  std::map<std::string, OpTime> result;
+  for (const auto& [op, time] : times_) {
+    OpTime& sum = result[op];
+    sum.count += time.count;
+    sum.seconds += time.seconds;
+  }
+  if (reset) times_.clear();
+  return result;
 }
 
 void Stream::loop() {

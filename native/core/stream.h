@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,6 +22,12 @@ struct StreamError {
   std::string message;  // what it threw, with the shapes of its arguments
   uint64_t sequence;    // its number on this stream, from 1
   bool out_of_memory;
+};
+
+// How often an op ran on a stream, and for how long.
+struct OpTime {
+  uint64_t count = 0;
+  double seconds = 0;
 };
 
 class Stream {
@@ -47,6 +54,9 @@ class Stream {
   // are not called. Afterwards nothing is enqueued any more: frees run at once.
   void stop();
 
+  // Times by op since the last reset, and forgets them when `reset`.
+  std::map<std::string, OpTime> op_times(bool reset);
+
   uint64_t enqueued() const { return enqueued_.load(std::memory_order_relaxed); }
   uint64_t completed() const { return completed_.load(std::memory_order_relaxed); }
 
@@ -68,6 +78,8 @@ class Stream {
   std::condition_variable wake_;
   std::deque<Item> queue_;
   bool stop_ = false;
+  std::mutex times_mutex_;
+  std::map<const char*, OpTime> times_;
   std::unique_ptr<StreamError> error_;  // touched by the stream's thread only
   std::atomic<uint64_t> enqueued_{0};
   std::atomic<uint64_t> completed_{0};
