@@ -1,6 +1,6 @@
-// Packing for the matrix product: copies a strip of an operand into the order the tile kernel reads it, [k][Width],
-// zero beyond the strip's last column. Both operands and both transpose flags come down to two cases: the strip's
-// columns stand side by side in memory (copy), or its k does (transpose in registers, kLanes x kLanes at a time).
+// Packing for the matrix product: copies strips of an operand into the order the tile kernel reads them, [k][Width],
+// zero beyond a strip's last column. Both operands and both transpose flags come down to two cases: the columns stand
+// side by side in memory (copy), or the k do (transpose in registers, kLanes x kLanes at a time).
 #pragma once
 
 #include "../core/simd.h"
@@ -74,53 +74,102 @@ LUFFY_INLINE void transpose(Vec (&rows)[kLanes]) {
 
 #endif
 
-// to[k * Width + j] = from[k * stride + j] for j < columns, 0 for the other j.
+// Start of part i of `parts` nearly equal parts of n, in multiples of `unit`.
+LUFFY_INLINE int64_t part(int64_t n, int64_t unit, int64_t i, int64_t parts) {
+  const int64_t start = (n + unit - 1) / unit * i / parts * unit;
+  return start < n ? start : n;
+}
+
+// An operand over one block of k: `depth` long in k and `extent` wide, cut into `parts` strips of at most Width.
+struct Source {
+  const float* from;   // its first element
+  int64_t stride;
+  bool across;         // element (k, j) at from[j * stride + k]; else at from[k * stride + j]
+  int64_t depth;
+  int64_t extent;
+  int64_t unit;        // strips start at multiples of it
+  int64_t parts;
+
+  LUFFY_INLINE int64_t start(int64_t strip) const { return part(extent, unit, strip, parts); }
+};
+
+// Strips that stand side by side in memory: one k of all of them at a time, because every k is another page. The rows
+// of a later k are asked for in advance; no hardware prefetcher foresees them.
 template <int Width>
-LUFFY_INLINE void pack_copy(float* to, const float* from, int64_t stride, int columns, int64_t count) {
-  static_assert(Width % kLanes == 0, "whole vectors");
-  if (columns == Width) {
-#pragma GCC unroll 4
-    for (int64_t k = 0; k < count; ++k, to += Width, from += stride) {
-      for (int j = 0; j < Width; j += kLanes) store(to + j, load(from + j));
+LUFFY_INLINE void pack_copy(const Source& source, int64_t first, int64_t end, float* to) {
+  constexpr int64_t kAhead = 8;
+  const int64_t left_edge = source.start(first);
+  const int64_t right_edge = source.start(end);
+  const float* row = source.from;
+  for (int64_t k = 0; k < source.depth; ++k, row += source.stride, to += Width) {
+    if (k + kAhead < source.depth) {
+      const float* ahead = row + kAhead * source.stride;
+      for (int64_t j = left_edge; j < right_edge; j += 16) __builtin_prefetch(ahead + j);
     }
-    return;
-  }
-  for (int64_t k = 0; k < count; ++k, to += Width, from += stride) {
-    for (int j = 0; j < Width; j += kLanes) {
-      const int left = columns - j < 0 ? 0 : columns - j < kLanes ? columns - j : kLanes;
-      store(to + j, left == 0 ? vec(0.0f) : left == kLanes ? load(from + j) : load_first(from + j, left));
+    float* out = to;
+    int64_t start = left_edge;
+    for (int64_t strip = first; strip < end; ++strip, out += Width * source.depth) {
+      const int64_t next = source.start(strip + 1);
+      for (int j = 0; j < Width; j += kLanes) {
+        const int64_t left = next - start - j;
+        const float* from = row + start + j;
+        store(out + j, left >= kLanes ? load(from) : left > 0 ? load_first(from, static_cast<int>(left)) : vec(0.0f));
+      }
+      start = next;
     }
   }
 }
 
-// to[k * Width + j] = from[j * stride + k] for j < columns, 0 for the other j.
+// Strips whose k stand side by side: kLanes columns by kLanes k at a time. All k of one group of columns come first:
+// more source rows at a time would push each other out of the cache when the stride is a large power of two.
 template <int Width>
-LUFFY_INLINE void pack_transpose(float* to, const float* from, int64_t stride, int columns, int64_t count) {
-  static_assert(Width % kLanes == 0, "whole vectors");
-  for (int64_t k = 0; k < count; k += kLanes, to += Width * kLanes, from += kLanes) {
-    const int deep = count - k < kLanes ? static_cast<int>(count - k) : kLanes;
-    for (int j = 0; j < Width; j += kLanes) {
-      const int wide = columns - j;
-      Vec rows[kLanes];
-      if (wide >= kLanes && deep == kLanes) {
-        const float* row = from + j * stride;
+LUFFY_INLINE void pack_across(const Source& source, int64_t first, int64_t end, float* to) {
+  constexpr int kAhead = 64;
+  const int64_t stride = source.stride;
+  for (int64_t strip = first; strip < end; ++strip, to += Width * source.depth) {
+    const int64_t start = source.start(strip);
+    for (int lane = 0; lane < Width; lane += kLanes) {
+      const int wide = static_cast<int>(source.start(strip + 1) - start) - lane;
+      const float* from = source.from + (start + lane) * stride;
+      float* out = to + lane;
+      for (int64_t k = 0; k < source.depth; k += kLanes, from += kLanes, out += kLanes * Width) {
+        const int deep = source.depth - k < kLanes ? static_cast<int>(source.depth - k) : kLanes;
+        const float* row = from;
+        Vec rows[kLanes];
+        if (wide >= kLanes && deep == kLanes) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i, row += stride) rows[i] = load(row);
-        transpose(rows);
+          for (int i = 0; i < kLanes; ++i, row += stride) {
+            __builtin_prefetch(row + kAhead);
+            rows[i] = load(row);
+          }
+          transpose(rows);
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) store(to + i * Width + j, rows[i]);
-      } else {
+          for (int i = 0; i < kLanes; ++i) store(out + i * Width, rows[i]);
+        } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) {
-          rows[i] = i < wide ? load_first(from + (j + i) * stride, deep) : vec(0.0f);
-        }
-        transpose(rows);
+          for (int i = 0; i < kLanes; ++i, row += stride) {
+            if (i < wide) __builtin_prefetch(row + kAhead);
+            rows[i] = i >= wide ? vec(0.0f) : deep == kLanes ? load(row) : load_first(row, deep);
+          }
+          transpose(rows);
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) {
-          if (i < deep) store(to + i * Width + j, rows[i]);
+          for (int i = 0; i < kLanes; ++i) {
+            if (i < deep) store(out + i * Width, rows[i]);
+          }
         }
       }
     }
+  }
+}
+
+// Strips first .. end - 1, each as [depth][Width], one after the other.
+template <int Width>
+void pack(const Source& source, int64_t first, int64_t end, float* to) {
+  static_assert(Width % kLanes == 0, "whole vectors");
+  if (source.across) {
+    pack_across<Width>(source, first, end, to);
+  } else {
+    pack_copy<Width>(source, first, end, to);
   }
 }
 
