@@ -8,7 +8,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { buildNative, describeBuild, progressPrinter, root } from './build-native.mjs'
 import { findTools } from './native-tools.mjs'
 
-const flags = '-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+const flags = '-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 const defaultTests = ['ops', 'tensor', 'autograd', 'native'].map(name => `dist/test/${name}/**/*.test.js`)
 
 // The sanitizers must be in the process before node starts. libstdc++ too: they look for its __cxa_throw then.

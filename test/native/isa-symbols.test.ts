@@ -34,7 +34,7 @@ run(`weak symbols of the kernels stay in their namespace${nm ? '' : ' (no nm her
       encoding: 'utf8',
       maxBuffer: 2 ** 28,
     })
-    const own = `5luffy${backend.length}${backend}`
+    const own = `${backend.length}${backend}`
     for (const line of text.split('\n')) {
       const name = /:[0-9a-f]+ [WuV] (.*)$/.exec(line)?.[1]
       if (name && !name.includes(own)) wrong.push(line)
