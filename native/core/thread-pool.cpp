@@ -1,5 +1,7 @@
 #include "thread-pool.h"
 
+#include "errors.h"
+
 namespace luffy {
 
 namespace {
@@ -47,18 +49,31 @@ void ThreadPool::take_indices(int thread) {
   }
 }
 
+bool ThreadPool::wait_for_loop(uint32_t& seen) {
+  const auto waiting = [&] { return generation_of(state_.load(std::memory_order_acquire)) == seen; };
+  for (int spin = 0; spin < kSpins && waiting(); ++spin) pause_briefly();
+  if (waiting()) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait(lock, [&] { return stop_ || !waiting(); });
+  }
+  seen = generation_of(state_.load(std::memory_order_acquire));
+  return !stop_;
+}
+
+bool ThreadPool::enter(uint32_t generation) {
+  uint64_t state = state_.load(std::memory_order_acquire);
+  while (generation_of(state) == generation && (state & kClosed) == 0) {
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
 void ThreadPool::work(int thread) {
-  uint64_t seen = 0;
-  for (;;) {
-    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause_briefly();
-    if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
-    }
-    if (stop_) return;
-    seen = generation_.load(std::memory_order_acquire);
+  uint32_t seen = 0;
+  while (wait_for_loop(seen)) {
+    if (!enter(seen)) continue;
     take_indices(thread);
-    busy_.fetch_sub(1, std::memory_order_acq_rel);
+    state_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }
 
@@ -70,20 +85,22 @@ void ThreadPool::run(int64_t count, Body body, void* argument) {
     }
     return;
   }
+  // Nobody is inside a loop now, so its description may change.
   body_ = body;
   argument_ = argument;
   count_ = count;
   next_.store(0, std::memory_order_relaxed);
   failed_.store(false, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  const uint64_t generation = generation_of(state_.load(std::memory_order_relaxed)) + uint64_t{1};
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    generation_.fetch_add(1, std::memory_order_release);
+    state_.store(generation << 32, std::memory_order_release);
   }
   wake_.notify_all();
   take_indices(0);
   int spins = 0;
-  while (busy_.load(std::memory_order_acquire) != 0) {
+  for (uint64_t state = state_.fetch_or(kClosed, std::memory_order_acq_rel); (state & kInside) != 0;
+       state = state_.load(std::memory_order_acquire)) {
     if (++spins < kSpins) {
       pause_briefly();
     } else {
@@ -99,6 +116,11 @@ void ThreadPool::run(int64_t count, Body body, void* argument) {
     }
     std::rethrow_exception(error);
   }
+  check_not_cancelled();
+}
+
+void ThreadPool::check_not_cancelled() const {
+  if (cancelled_.load(std::memory_order_relaxed)) throw OpError("the device was closed");
 }
 
 }  // namespace luffy
