@@ -75,7 +75,7 @@ void Completions::close() {
   function_ = nullptr;
 }
 
-Environment::Environment(napi_env e, uint32_t number) : env(e), devices(number), tensors(number) {}
+Environment::Environment(napi_env e, uint32_t number) : env(e), devices(number, 0), tensors(number, 1) {}
 
 Environment& Environment::of(napi_env env) {
   void* data = nullptr;

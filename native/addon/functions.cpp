@@ -41,14 +41,14 @@ void read_shape(const Place& place, napi_value value, Tensor& tensor) {
     throw ArgumentError(ArgumentError::Kind::type, place.text() + " must be an array of at most 4 sizes");
   }
   tensor.rank = static_cast<int32_t>(rank);
-  double elements = 1;
+  double elements = 1;  // with a size of 0 counted as 1, so that the other sizes cannot overflow either
   for (uint32_t i = 0; i < rank; ++i) {
     napi_value item = nullptr;
     napi_get_element(place.env, value, i, &item);
     const int64_t size = integer_of(place, item);
     if (size < 0) throw ArgumentError(ArgumentError::Kind::range, place.text() + ": negative size");
     tensor.shape[i] = size;
-    elements *= static_cast<double>(size);
+    elements *= size > 0 ? static_cast<double>(size) : 1.0;
   }
   if (elements * static_cast<double>(dtype_bytes(tensor.dtype)) > 4503599627370496.0) {
     throw ArgumentError(ArgumentError::Kind::range, place.text() + ": the tensor is too large");

@@ -1,5 +1,6 @@
-// HandleTable: what JavaScript holds is a number, never a pointer. A number names a slot, the generation of that slot
-// and the environment (main thread or worker) that made it, so that a disposed, foreign or invented handle is told apart.
+// HandleTable: what JavaScript holds is a number, never a pointer. A number names a slot, the generation of that slot,
+// what it stands for (a device, a tensor) and the environment (main thread or worker) that made it, so that a disposed,
+// foreign, mistaken or invented handle is told apart.
 #pragma once
 
 #include <cmath>
@@ -15,8 +16,9 @@ enum class HandleFault { none, not_a_handle, foreign, disposed };
 template <class T>
 class HandleTable {
  public:
-  // `environment`: a small number, different for each environment of the process.
-  explicit HandleTable(uint32_t environment) : environment_(environment % kEnvironments) {}
+  // `environment`: a small number, different for each environment of the process; `kind`: 0 or 1, different for each
+  // table of an environment.
+  HandleTable(uint32_t environment, uint32_t kind) : environment_(environment % kEnvironments), kind_(kind % kKinds) {}
 
   double insert(T value) {
     uint32_t slot = 0;
@@ -61,13 +63,14 @@ class HandleTable {
     std::unique_ptr<T> value;
     uint64_t generation = 1;
   };
-  // 24 bits of slot, 20 of generation, 8 of environment: 52, exact in a double.
+  // 24 bits of slot, 19 of generation, 1 of kind, 8 of environment: 52, exact in a double.
   static constexpr uint64_t kSlots = uint64_t{1} << 24;
-  static constexpr uint64_t kGenerations = uint64_t{1} << 20;
+  static constexpr uint64_t kGenerations = uint64_t{1} << 19;
+  static constexpr uint64_t kKinds = 2;
   static constexpr uint64_t kEnvironments = uint64_t{1} << 8;
 
   double number(uint64_t slot, uint64_t generation) const {
-    return static_cast<double>((environment_ * kGenerations + generation) * kSlots + slot);
+    return static_cast<double>(((environment_ * kKinds + kind_) * kGenerations + generation) * kSlots + slot);
   }
 
   Entry* entry_of(double handle, HandleFault& fault) {
@@ -76,7 +79,9 @@ class HandleTable {
     const auto bits = static_cast<uint64_t>(handle);
     const uint64_t slot = bits % kSlots;
     const uint64_t generation = bits / kSlots % kGenerations;
-    if (bits / kSlots / kGenerations != environment_) {
+    const uint64_t origin = bits / kSlots / kGenerations;
+    if (origin % kKinds != kind_) return nullptr;
+    if (origin / kKinds != environment_) {
       fault = HandleFault::foreign;
       return nullptr;
     }
@@ -91,6 +96,7 @@ class HandleTable {
   }
 
   uint64_t environment_;
+  uint64_t kind_;
   std::vector<Entry> entries_;
   std::vector<uint32_t> vacant_;
 };
