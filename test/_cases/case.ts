@@ -40,6 +40,8 @@ export interface OpCase {
    */
   readonly outputs: Readonly<Record<string, OutputSpec>>
   readonly written?: readonly string[]
+  /** Adds tensors that the op may use but that are not part of its work, such as a packed weight. */
+  prepare?(device: Device, tensors: Record<string, Tensor>): void
   /** Enqueues the op once, on the tensors of `make` and `outputs` by name. */
   enqueue(device: Device, tensors: Readonly<Record<string, Tensor>>): void
   /** Expected elements of `outputs` and `written`, in float64 by plain loops. */

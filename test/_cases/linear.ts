@@ -1,0 +1,147 @@
+// Cases of linear: out = x W^T + bias, forward (packed or not) and both halves of the backward pass.
+import { packWeight } from '../../lib/ops/linear.js'
+import { dataOf, normal, type OpCase } from './case.js'
+
+export interface LinearSizes {
+  /** Rows of x, outputs, inputs. */
+  t: number
+  n: number
+  k: number
+  bias?: boolean
+  /** Elements between the rows of x, out and their gradients. */
+  gap?: number
+}
+
+function nameOf(kind: string, { t, n, k, bias, gap }: LinearSizes, ...more: (string | false)[]): string {
+  const marks = [...more, bias && 'bias', gap && 'strided'].filter(Boolean)
+  return [`${kind} ${t}x${n}x${k}`, ...marks].join(', ')
+}
+
+export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
+  const { t, n, k, bias = false, gap = 0, packed = false } = sizes
+  return {
+    name: nameOf('forward', sizes, packed && 'packed'),
+    flops: 2 * t * n * k,
+    bytes: 4 * (t * k + n * k + t * n),
+    make: random => ({
+      x: normal(random, [t, k], 1, gap),
+      weight: normal(random, [n, k]),
+      ...(bias ? { bias: normal(random, [n]) } : {}),
+    }),
+    outputs: { out: { shape: [t, n], gap } },
+    prepare(_device, tensors) {
+      if (packed) tensors.packed = packWeight(tensors.weight!)
+    },
+    enqueue: ({ ops, handle }, tensors) =>
+      ops.linearForward(
+        handle,
+        tensors.x!.handle,
+        tensors.weight!.handle,
+        tensors.packed?.handle ?? null,
+        tensors.bias?.handle ?? null,
+        tensors.out!.handle,
+      ),
+    reference(inputs) {
+      const x = dataOf(inputs, 'x')
+      const w = dataOf(inputs, 'weight')
+      const out = new Float64Array(t * n)
+      for (let i = 0; i < t; i++) {
+        for (let j = 0; j < n; j++) {
+          let sum = bias ? dataOf(inputs, 'bias')[j]! : 0
+          for (let p = 0; p < k; p++) sum += x[i * k + p]! * w[j * k + p]!
+          out[i * n + j] = sum
+        }
+      }
+      return { out }
+    },
+  }
+}
+
+export function backwardInputCase(sizes: LinearSizes & { accumulate?: boolean }): OpCase {
+  const { t, n, k, gap = 0, accumulate = false } = sizes
+  return {
+    name: nameOf('backward to the input', sizes, accumulate && 'accumulating'),
+    flops: 2 * t * n * k,
+    bytes: 4 * (t * n + n * k + (accumulate ? 2 : 1) * t * k),
+    make: random => ({
+      gradOut: normal(random, [t, n], 1, gap),
+      weight: normal(random, [n, k]),
+      ...(accumulate ? { gradX: normal(random, [t, k], 1, gap) } : {}),
+    }),
+    outputs: accumulate ? {} : { gradX: { shape: [t, k], gap } },
+    written: accumulate ? ['gradX'] : [],
+    enqueue: ({ ops, handle }, { gradOut, weight, gradX }) =>
+      ops.linearBackwardInput(handle, gradOut!.handle, weight!.handle, gradX!.handle, accumulate),
+    reference(inputs) {
+      const g = dataOf(inputs, 'gradOut')
+      const w = dataOf(inputs, 'weight')
+      const gradX = accumulate ? Float64Array.from(dataOf(inputs, 'gradX')) : new Float64Array(t * k)
+      for (let i = 0; i < t; i++) {
+        for (let j = 0; j < n; j++) {
+          for (let p = 0; p < k; p++) gradX[i * k + p]! += g[i * n + j]! * w[j * k + p]!
+        }
+      }
+      return { gradX }
+    },
+  }
+}
+
+export function backwardWeightCase(sizes: LinearSizes): OpCase {
+  const { t, n, k, bias = false, gap = 0 } = sizes
+  return {
+    name: nameOf('backward to the weight', sizes),
+    flops: 2 * t * n * k,
+    bytes: 4 * (t * n + t * k + 2 * n * k),
+    make: random => ({
+      gradOut: normal(random, [t, n], 1, gap),
+      x: normal(random, [t, k], 1, gap),
+      gradWeight: normal(random, [n, k]),
+      ...(bias ? { gradBias: normal(random, [n]) } : {}),
+    }),
+    outputs: {},
+    written: bias ? ['gradWeight', 'gradBias'] : ['gradWeight'],
+    enqueue: ({ ops, handle }, { gradOut, x, gradWeight, gradBias }) =>
+      ops.linearBackwardWeight(
+        handle,
+        gradOut!.handle,
+        x!.handle,
+        gradWeight!.handle,
+        gradBias?.handle ?? null,
+      ),
+    reference(inputs) {
+      const g = dataOf(inputs, 'gradOut')
+      const x = dataOf(inputs, 'x')
+      const gradWeight = Float64Array.from(dataOf(inputs, 'gradWeight'))
+      const gradBias = bias ? Float64Array.from(dataOf(inputs, 'gradBias')) : new Float64Array(n)
+      for (let i = 0; i < t; i++) {
+        for (let j = 0; j < n; j++) {
+          gradBias[j]! += g[i * n + j]!
+          for (let p = 0; p < k; p++) gradWeight[j * k + p]! += g[i * n + j]! * x[i * k + p]!
+        }
+      }
+      return { gradWeight, ...(bias ? { gradBias } : {}) }
+    },
+  }
+}
+
+const sizes: readonly LinearSizes[] = [
+  { t: 0, n: 3, k: 17 },
+  { t: 1, n: 1, k: 1 },
+  { t: 3, n: 17, k: 123, bias: true },
+  { t: 17, n: 131, k: 521, gap: 3 },
+  { t: 131, n: 67, k: 53, bias: true, gap: 1 },
+]
+
+export const cases: readonly OpCase[] = [
+  ...sizes.flatMap(size => [
+    forwardCase(size),
+    forwardCase({ ...size, packed: true }),
+    backwardInputCase(size),
+    backwardInputCase({ ...size, accumulate: true }),
+    backwardWeightCase(size),
+  ]),
+  forwardCase({ t: 1, n: 1009, k: 521, packed: true, bias: true }),
+  forwardCase({ t: 70_001, n: 3, k: 5, bias: true }),
+  backwardInputCase({ t: 70_001, n: 3, k: 5 }),
+  backwardWeightCase({ t: 70_001, n: 3, k: 5, bias: true }),
+]

@@ -1,0 +1,71 @@
+// Comparisons whose messages give the coordinate and both values.
+import type { ExecutionContext } from 'ava'
+import type { Data } from '../_cases/case.js'
+
+const showErrors = process.env.LUFFY_SHOW_ERRORS === '1'
+
+/**
+ * Fails unless every |got - expected| is at most `tolerance` times the largest finite |expected|. NaN and infinities
+ * must be where they are expected.
+ */
+export function isClose(
+  t: ExecutionContext,
+  what: string,
+  got: ArrayLike<number>,
+  expected: ArrayLike<number> | undefined,
+  tolerance: number | undefined,
+): void {
+  if (expected === undefined || tolerance === undefined) {
+    t.fail(`${what}: no ${expected === undefined ? 'reference' : 'tolerance'}`)
+    return
+  }
+  if (got.length !== expected.length) {
+    t.fail(`${what}: ${got.length} elements, expected ${expected.length}`)
+    return
+  }
+  let largest = 0
+  for (let i = 0; i < expected.length; i++) {
+    const magnitude = Math.abs(expected[i]!)
+    if (magnitude > largest && magnitude < Number.POSITIVE_INFINITY) largest = magnitude
+  }
+  let worst = 0
+  let at = -1
+  for (let i = 0; i < expected.length; i++) {
+    const a = got[i]!
+    const b = expected[i]!
+    const equal = Object.is(a, b) || a === b
+    const difference = equal
+      ? 0
+      : Number.isFinite(a) && Number.isFinite(b)
+        ? Math.abs(a - b)
+        : Number.POSITIVE_INFINITY
+    if (difference > worst) {
+      worst = difference
+      at = i
+    }
+  }
+  const error = worst === 0 ? 0 : worst / largest
+  if (showErrors) t.log(`${what}: ${error.toExponential(1)}`)
+  if (error > tolerance) {
+    t.fail(
+      `${what}[${at}]: got ${got[at]}, expected ${expected[at]}; error ${error.toExponential(2)} ` +
+        `of the largest (${largest.toPrecision(4)}), allowed ${tolerance}`,
+    )
+  }
+}
+
+/** Fails unless both hold the same bits. */
+export function sameBits(t: ExecutionContext, what: string, got: Data, expected: Data): void {
+  const bytes = (data: Data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  if (got.length !== expected.length) {
+    t.fail(`${what}: ${got.length} elements, expected ${expected.length}`)
+  } else if (Buffer.compare(bytes(got), bytes(expected)) !== 0) {
+    const at = Array.from(got).findIndex((x, i) => !Object.is(x, expected[i]))
+    t.fail(`${what}[${at}]: got ${got[at]}, expected the same bits as ${expected[at]}`)
+  }
+}
+
+/** True when some element differs: for tests of what a flag changes. */
+export function differs(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  return a.length !== b.length || Array.from(a).some((x, i) => !Object.is(x, b[i]))
+}

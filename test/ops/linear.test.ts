@@ -1,0 +1,110 @@
+// linear: against float64 sums, gradients against differences, and the bits of packed weights and of single rows.
+import test from 'ava'
+import { linear, packWeight } from '../../lib/ops/linear.js'
+import { CounterRandom } from '../../lib/random.js'
+import { normal } from '../_cases/case.js'
+import { cases } from '../_cases/linear.js'
+import { differs, sameBits } from '../_helpers/compare.js'
+import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
+import { checkGradients } from '../_helpers/gradient-check.js'
+import { useDevices } from '../_helpers/op-devices.js'
+import { testCases } from '../_helpers/run-cases.js'
+
+const devices = useDevices(test)
+
+testCases(test, devices, cases, { out: 1e-6, gradX: 1e-6, gradWeight: 1e-6, gradBias: 1e-6 })
+
+test('gradients', async t => {
+  const random = new CounterRandom(5, 'linear')
+  await checkGradients(t, devices.best, {
+    inputs: { x: normal(random, [3, 5]), weight: normal(random, [4, 5]), bias: normal(random, [4]) },
+    forward: (tape, { x, weight, bias }) => [linear(tape, x!.value, weight!, bias)],
+    tolerance: 1e-4,
+  })
+})
+
+test('the same bits with a packed weight, for one row or many, and with any number of columns beside', async t => {
+  const random = new CounterRandom(6, 'linear')
+  const [rows, n, k] = [37, 203, 1031]
+  const x = normal(random, [rows, k]).data as Float32Array
+  const w = normal(random, [n, k]).data as Float32Array
+  const b = normal(random, [n]).data as Float32Array
+  for (const { device, label } of devices.all) {
+    const results = device.scope(() => {
+      const parameter = (data: Float32Array, shape: number[]) => {
+        const value = device.float32(data, shape)
+        return { value, gradient: value }
+      }
+      const input = device.float32(x, [rows, k])
+      const weight = parameter(w, [n, k])
+      const bias = parameter(b, [n])
+      const packed = packWeight(weight.value)
+      return {
+        plain: linear(undefined, input, weight, bias),
+        packed: linear(undefined, input, weight, bias, packed),
+        row: linear(undefined, input.rowRange(11, 12), weight, bias),
+        packedRow: linear(undefined, input.rowRange(11, 12), weight, bias, packed),
+        unbiased: linear(undefined, input, weight, undefined, packed),
+      }
+    })
+    const plain = await device.readFloat32(results.plain)
+    sameBits(t, `${label}: packed`, await device.readFloat32(results.packed), plain)
+    const row = plain.slice(11 * n, 12 * n)
+    sameBits(t, `${label}: one row`, await device.readFloat32(results.row), row)
+    sameBits(t, `${label}: one row, packed`, await device.readFloat32(results.packedRow), row)
+    t.true(differs(await device.readFloat32(results.unbiased), plain), 'the bias changes the result')
+  }
+})
+
+test('wrong arguments are refused by name', async t => {
+  const device = devices.best
+  const parameter = (shape: number[], dtype: 'float32' | 'int32' = 'float32') => {
+    const value = device.zeros(shape, dtype)
+    return { value, gradient: value }
+  }
+  const x = device.zeros([3, 4])
+  const [weight, narrow, ofIntegers, bias] = [
+    parameter([5, 4]),
+    parameter([5, 3]),
+    parameter([5, 4], 'int32'),
+    parameter([4]),
+  ]
+  const vector = device.zeros([4])
+  await refusesArguments(t, device, 'linear', [
+    ['x', () => linear(undefined, x, narrow)],
+    ['x', () => linear(undefined, vector, weight)],
+    ['weight', () => linear(undefined, x, ofIntegers)],
+    ['weight', () => packWeight(vector)],
+    ['bias', () => linear(undefined, x, weight, bias)],
+  ])
+})
+
+test('a failed check of the kernel fails the stream', async t => {
+  const handles = (
+    device: Parameters<Parameters<typeof failsOnStream>[2][number][1]>[0],
+    ...shapes: number[][]
+  ) => shapes.map(shape => device.zeros(shape).handle)
+  await failsOnStream(t, 'linear', [
+    [
+      /packed/,
+      device => {
+        const [x, weight, packed, out] = handles(device, [3, 4], [5, 4], [7], [3, 5])
+        device.ops.linearForward(device.handle, x!, weight!, packed!, null, out!)
+      },
+    ],
+    [
+      /gradX/,
+      device => {
+        const [gradOut, weight, gradX] = handles(device, [3, 5], [5, 4], [3, 5])
+        device.ops.linearBackwardInput(device.handle, gradOut!, weight!, gradX!, false)
+      },
+    ],
+    [
+      /expected gradOut/,
+      device => {
+        const [gradOut, x, gradWeight] = handles(device, [3, 5], [3, 4], [4, 5])
+        device.ops.linearBackwardWeight(device.handle, gradOut!, x!, gradWeight!, null)
+      },
+    ],
+  ])
+})

@@ -1,0 +1,93 @@
+// matmul: against float64 sums, and the promises about bits that its contract makes.
+import test from 'ava'
+import { matmul } from '../../lib/ops/matmul.js'
+import { CounterRandom } from '../../lib/random.js'
+import { normal } from '../_cases/case.js'
+import { cases } from '../_cases/matmul.js'
+import { sameBits } from '../_helpers/compare.js'
+import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
+import { useDevices } from '../_helpers/op-devices.js'
+import { testCases } from '../_helpers/run-cases.js'
+
+const devices = useDevices(test)
+
+testCases(test, devices, cases, { out: 1e-6 })
+
+test('a row has the same bits whatever stands beside it, and whichever way its factors are stored', async t => {
+  const random = new CounterRandom(3, 'matmul')
+  const [m, n, k] = [67, 71, 1031]
+  const a = normal(random, [m, k]).data as Float32Array
+  const b = normal(random, [k, n]).data as Float32Array
+  const turn = (x: Float32Array, rows: number, columns: number) =>
+    Float32Array.from({ length: x.length }, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]!)
+  for (const { device, label } of devices.all) {
+    const results = device.scope(() => {
+      const whole = device.float32(a, [m, k])
+      const right = device.float32(b, [k, n])
+      const leftTurned = device.float32(turn(a, m, k), [k, m])
+      const rightTurned = device.float32(turn(b, k, n), [n, k])
+      return {
+        whole: matmul(whole, right),
+        rows: [0, 1, 13, 66].map(r => matmul(whole.rowRange(r, r + 1), right)),
+        some: matmul(whole.rowRange(5, 22), right),
+        columns: matmul(whole, right.slice(3, 20)),
+        turned: [
+          matmul(leftTurned, right, { transposeA: true }),
+          matmul(whole, rightTurned, { transposeB: true }),
+          matmul(leftTurned, rightTurned, { transposeA: true, transposeB: true }),
+        ],
+      }
+    })
+    const whole = await device.readFloat32(results.whole)
+    for (const [i, row] of [0, 1, 13, 66].entries()) {
+      const alone = await device.readFloat32(results.rows[i]!)
+      sameBits(t, `${label}: row ${row} alone`, alone, whole.slice(row * n, (row + 1) * n))
+    }
+    sameBits(t, `${label}: rows 5 to 22`, await device.readFloat32(results.some), whole.slice(5 * n, 22 * n))
+    const columns = await device.readFloat32(results.columns)
+    const expected = Float32Array.from(columns, (_, i) => whole[Math.floor(i / 17) * n + 3 + (i % 17)]!)
+    sameBits(t, `${label}: columns 3 to 20`, columns, expected)
+    for (const turned of results.turned) {
+      sameBits(t, `${label}: transposed`, await device.readFloat32(turned), whole)
+    }
+    t.pass()
+  }
+})
+
+test('infinities and NaN reach the elements they belong to and no others', async t => {
+  for (const { device, label } of devices.all) {
+    const a = Float32Array.of(1, Number.POSITIVE_INFINITY, 2, 3, Number.NaN, 0, 5, 6)
+    const out = device.scope(() =>
+      matmul(device.float32(a, [4, 2]), device.float32(Float32Array.of(1, 0, 0, 1), [2, 2])),
+    )
+    const got = Array.from(await device.readFloat32(out))
+    t.deepEqual(got, [Number.NaN, Number.POSITIVE_INFINITY, 2, 3, Number.NaN, Number.NaN, 5, 6], label)
+  }
+})
+
+test('wrong arguments are refused by name', async t => {
+  const device = devices.best
+  const a = device.zeros([3, 4])
+  const b = device.zeros([4, 5])
+  await refusesArguments(t, device, 'matmul', [
+    ['a', () => matmul(device.empty([4]), b)],
+    ['a', () => matmul(device.empty([3, 4], 'int32'), b)],
+    ['b', () => matmul(a, device.empty([5, 4]))],
+    ['b', () => matmul(a, b, { transposeB: true })],
+    ['b', () => matmul(a, b, { transposeA: true })],
+    ['b', () => matmul(a, device.empty([4, 5], 'float16'))],
+    ['accumulateInto', () => matmul(a, b, { accumulateInto: device.empty([3, 4]) })],
+  ])
+})
+
+test('a failed check of the kernel fails the stream', async t => {
+  await failsOnStream(t, 'matmul', [
+    [
+      /expected b of rank 2 \[4, 2\], got rank 2 \[5, 2\]/,
+      device => {
+        const [a, b, out] = [device.zeros([3, 4]), device.zeros([5, 2]), device.zeros([3, 2])]
+        device.ops.matmul(device.handle, a.handle, b.handle, out.handle, false, false, false)
+      },
+    ],
+  ])
+})
