@@ -17,7 +17,7 @@ export function nativeBackends(list = readNativeSources(), arch = process.arch) 
   return list.backends[arch] ?? list.backends.other
 }
 
-function items(list, name) {
+export function listItems(list, name) {
   if (name in list.sources) return list.sources[name]
   if (name === 'compile') {
     return process.env.LUFFY_STRICT === '1'
@@ -40,5 +40,5 @@ function items(list, name) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  console.log(items(readNativeSources(), process.argv[2]).join('\n'))
+  console.log(listItems(readNativeSources(), process.argv[2]).join('\n'))
 }
