@@ -29,10 +29,17 @@ void ScratchArena::add_block(size_t bytes) {
   used_ = 0;
 }
 
+void ScratchArena::drop_block() {
+  held_ -= blocks_.back().bytes;
+  free_aligned(blocks_.back().data);
+  blocks_.pop_back();
+}
+
 void* ScratchArena::take(size_t bytes) {
   if (bytes > SIZE_MAX / 2) fail_out_of_memory("scratch memory of an op", bytes);
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (blocks_.empty() || blocks_.back().bytes - used_ < bytes) {
+    if (!blocks_.empty() && used_ == 0) drop_block();  // nothing in it: a larger one replaces it
     add_block(bytes > kSmallestBlock ? bytes : kSmallestBlock);
   }
   void* data = static_cast<char*>(blocks_.back().data) + used_;
@@ -51,9 +58,7 @@ void ScratchArena::release(Mark mark) {
   size_t total = 0;
   while (blocks_.size() > mark.blocks) {
     total += blocks_.back().bytes;
-    held_ -= blocks_.back().bytes;
-    free_aligned(blocks_.back().data);
-    blocks_.pop_back();
+    drop_block();
   }
   add_block(total);
 }

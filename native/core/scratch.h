@@ -40,6 +40,7 @@ class ScratchArena {
     size_t bytes;
   };
   void add_block(size_t bytes);
+  void drop_block();
 
   std::vector<Block> blocks_;
   size_t used_ = 0;  // in the last block
