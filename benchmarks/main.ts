@@ -1,0 +1,142 @@
+// npm run bench [-- --only NAME --quick --threads 2 --json FILE --check --profile --peers]
+//
+// Times every case beside the roofs of this machine, prints a table and, with --json, writes a record.
+import { parseArgs } from 'node:util'
+import { Device } from '../lib/tensor/device.js'
+import { type Bench, type BenchCase, type Row, verdictOf } from './bench.js'
+import { Peer } from './peer.js'
+import {
+  type BenchRecord,
+  commitOf,
+  currentLoad,
+  machineOf,
+  tableOf,
+  withVerdicts,
+  writeRecord,
+} from './record.js'
+import { Roofs } from './roofs.js'
+import { samplingCases } from './sampling.js'
+import { median } from './statistics.js'
+import { trainingCases } from './training.js'
+
+const cases: readonly BenchCase[] = [...trainingCases, ...samplingCases]
+
+const help = `npm run bench [-- options]
+  --only NAME   the cases whose name holds NAME (several: separated by commas)
+  --list        print the names
+  --quick       a fifth of the time
+  --threads N   threads of the device and of its peers (default 2)
+  --json FILE   write a record of the run
+  --check       exit with 1 when a case is below its floor
+  --profile     print the time per op of the larger cases`
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    threads: { type: 'string', default: '2' },
+    json: { type: 'string' },
+    check: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+await main()
+
+async function main(): Promise<void> {
+  const wanted = options.only?.split(',')
+  const chosen = cases.filter(({ name }) => wanted === undefined || wanted.some(part => name.includes(part)))
+  if (options.help || options.list) {
+    console.log(options.help ? help : cases.map(({ name }) => name).join('\n'))
+    return
+  }
+  if (chosen.length === 0) throw new Error(`no case holds "${options.only}"; --list prints their names`)
+
+  const threads = Number(options.threads)
+  const load = { before: currentLoad(), after: 0 }
+  await using device = await Device.open('cpu', { threads })
+  const started = await Peer.start(threads)
+  const peer = typeof started === 'string' ? undefined : started
+  if (typeof started === 'string') note(started)
+  try {
+    const roofs = new Roofs(device, peer)
+    const { isa } = device.info()
+    const machine = machineOf(isa, threads)
+    note(`${machine.cpu}, ${machine.cores} cores, ${isa}, ${threads} threads, load ${load.before}`)
+    note(peer?.onednn ? `oneDNN ${peer.onednn}` : 'without oneDNN (libdnnl-dev is not installed)')
+    const bench: Bench = {
+      device,
+      threads,
+      roofs,
+      peer,
+      seconds: options.quick ? 0.25 : 1.25,
+      rounds: options.quick ? 3 : 7,
+      quick: options.quick,
+      profile: options.profile,
+      note,
+    }
+    await roofs.calibrate()
+    const rows = await runAll(bench, chosen)
+    load.after = currentLoad()
+    console.log(tableOf(rows, process.stdout.isTTY ? 'unicode' : 'ascii'))
+    note('rate and roof are in the same unit; "quiet" compares the fastest fifth of both sides')
+    const medians = roofMedians(roofs)
+    note(
+      `roofs: ${Object.entries(medians)
+        .map(([name, value]) => `${name} ${value.toFixed(1)}`)
+        .join(', ')}; load ${load.before} before, ${load.after} after`,
+    )
+    if (options.json !== undefined) {
+      const record: BenchRecord = {
+        date: new Date().toISOString(),
+        ...commitOf(),
+        node: process.version,
+        machine,
+        load,
+        onednn: peer?.onednn ?? null,
+        options: { quick: options.quick, only: options.only ?? null },
+        roofs: medians,
+        rows: withVerdicts(rows),
+      }
+      writeRecord(options.json, record)
+      note(`record: ${options.json}`)
+    }
+    const below = rows.filter(row => verdictOf(row) === 'below').length
+    const judged = rows.filter(row => verdictOf(row) !== undefined).length
+    note(`${rows.length} rows, ${judged} with a floor, ${below} below it`)
+    if (options.check && below > 0) process.exitCode = 1
+  } finally {
+    peer?.stop()
+  }
+}
+
+async function runAll(bench: Bench, chosen: readonly BenchCase[]): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const { name, run } of chosen) {
+    const start = performance.now()
+    const made = await run(bench)
+    bench.device.trim()
+    rows.push(...made)
+    const shown = made
+      .map(row => (row.result ? `${row.name}: ${row.result.value.toFixed(2)} ${row.result.unit}` : row.name))
+      .slice(0, 2)
+    note(`  ${name} (${((performance.now() - start) / 1000).toFixed(1)} s)  ${shown.join('; ')}`)
+  }
+  return rows
+}
+
+function roofMedians(roofs: Roofs): Record<string, number> {
+  const { ours, onednn, read, scale } = roofs.history
+  const named = { 'matrix GFLOP/s': ours, 'oneDNN GFLOP/s': onednn, 'read GB/s': read, 'scale GB/s': scale }
+  return Object.fromEntries(
+    Object.entries(named)
+      .filter(([, rates]) => rates.length > 0)
+      .map(([name, rates]) => [name, median(rates) / 1e9]),
+  )
+}
+
+function note(text: string): void {
+  console.error(text)
+}
