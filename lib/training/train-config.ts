@@ -103,6 +103,32 @@ const schema = z.strictObject({
 export type TrainConfig = z.input<typeof schema>
 export type ResolvedTrainConfig = z.output<typeof schema>
 
+/** One option of a configuration. */
+export interface TrainOption {
+  /** Dotted: `objective.entropyCoef`. */
+  name: string
+  /** JSON Schema's word for it; undefined where several types are possible. */
+  type: string | undefined
+  /** Undefined: there is none, or the method's is taken. */
+  default: unknown
+}
+
+/** Every option, in the schema's order; a group of options comes before its members. */
+export function trainConfigOptions(): TrainOption[] {
+  return optionsIn(z.toJSONSchema(schema, { io: 'input' }), '')
+}
+
+type JsonSchema = z.core.JSONSchema.BaseSchema
+
+function optionsIn(node: JsonSchema, prefix: string): TrainOption[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, value]) => {
+    const inner = value as JsonSchema
+    const name = prefix + key
+    const option = { name, type: inner.type, default: inner.default }
+    return [option, ...optionsIn(inner, `${name}.`)]
+  })
+}
+
 /** Checks a configuration and fills in every default. Throws one ConfigError that lists every mistake. */
 export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
   const result = schema.safeParse(config)

@@ -1,0 +1,219 @@
+// `luffy sample`: completions of a checkpoint, for prompts that are given or for a new instance of the op chains task.
+import { fstatSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import {
+  answer,
+  drawChain,
+  isHeldOut,
+  opChainsTokenizer,
+  promptOf,
+  TRAINING_SHAPE,
+} from '../data/op-chains/index.js'
+import { AbortedError, ConfigError, ModelFileError, TokenizerError } from '../errors.js'
+import { exists } from '../io/regular-file.js'
+import { CharacterTokenizer } from '../policy/tokenizer-simple.js'
+import { CounterRandom } from '../random.js'
+import { formatTable } from '../report/table.js'
+import { printable } from '../report/text.js'
+import { judgeOpChains } from '../rewards/op-chains.js'
+import { Policy } from '../sampler/policy.js'
+import { checkpointSteps } from './run-folders.js'
+import { catchStopSignals } from './stop-signals.js'
+import { print, tableStyle } from './terminal.js'
+
+export interface SampleCommandOptions {
+  /** A prompt, or `-` for the lines of stdin. */
+  prompt: string | undefined
+  n: number
+  temperature: number
+  maxTokens: number
+  seed: number | undefined
+  device: string
+  json: boolean
+}
+
+/** One completion as `--json` prints it, one object a line. */
+export interface SampledRow {
+  prompt: string
+  completion: string
+  finishReason: string
+  /** Sum of the log-probabilities of its tokens. */
+  logProb: number
+  tokens: number
+  /** Of prompts of the op chains task. */
+  answer?: string
+  reward?: number
+}
+
+const noInputAfterMs = 1000
+
+export async function runSample(path: string, options: SampleCommandOptions): Promise<number> {
+  const folder = await checkpointIn(path)
+  const tokenizer = await CharacterTokenizer.load(folder)
+  const seed = options.seed ?? Math.floor(Math.random() * 2 ** 31)
+  const prompts = await promptsFor(options.prompt, tokenizer, seed, folder)
+  const encoded = prompts.map(prompt => encode(prompt, tokenizer))
+  const stop = catchStopSignals(1)
+  try {
+    await using policy = await Policy.load(folder, { device: options.device, signal: stop.signal })
+    if (tokenizer.vocabSize > policy.config.vocabSize) {
+      throw new TokenizerError(
+        `${folder}: the tokenizer has ${tokenizer.vocabSize} tokens, the policy ${policy.config.vocabSize}`,
+      )
+    }
+    const completions = await policy.sample(encoded, {
+      samplesPerPrompt: options.n,
+      temperature: options.temperature,
+      maxTokens: options.maxTokens,
+      seed,
+      stopTokens: [tokenizer.endId],
+      signal: stop.signal,
+    })
+    const rows = completions.map(({ promptIndex, tokens, logProbs, finishReason }): SampledRow => {
+      const prompt = prompts[promptIndex] as string
+      const completion = textOf(tokens, tokenizer)
+      return {
+        prompt,
+        completion,
+        finishReason,
+        logProb: logProbs.reduce((sum, logProb) => sum + logProb, 0),
+        tokens: tokens.length,
+        ...judged(prompt, completion, tokenizer),
+      }
+    })
+    if (options.json) for (const row of rows) print(JSON.stringify(row))
+    else print(rowsAsText(rows, options, seed))
+    return 0
+  } catch (error) {
+    if (stop.exitCode === undefined || !AbortedError.isInstance(error)) throw error
+    throw Object.defineProperty(new AbortedError('stopped', { cause: error }), 'exitCode', {
+      value: stop.exitCode,
+    })
+  } finally {
+    stop.release()
+  }
+}
+
+/** The folder itself, or the newest checkpoint of a run folder. */
+async function checkpointIn(path: string): Promise<string> {
+  const status = await stat(path).catch(() => undefined)
+  if (!status?.isDirectory()) {
+    throw new ModelFileError(`${path}: ${status ? 'is not a folder' : 'no such folder'}`, {
+      hint: 'expected a checkpoint, such as runs/luffy/checkpoint-100',
+      path,
+    })
+  }
+  if (await exists(join(path, 'config.json'))) return path
+  const [newest] = await checkpointSteps(path)
+  if (newest === undefined) {
+    throw new ModelFileError(`${path}: holds neither config.json nor a checkpoint`, { path })
+  }
+  return join(path, `checkpoint-${newest}`)
+}
+
+async function promptsFor(
+  given: string | undefined,
+  tokenizer: CharacterTokenizer,
+  seed: number,
+  folder: string,
+): Promise<string[]> {
+  if (given !== undefined && given !== '-') return [given]
+  const lines = await stdinLines(given === '-')
+  if (lines.length > 0) return lines
+  if (given === '-') throw new ConfigError('--prompt -: stdin holds no prompt')
+  if (!isOpChains(tokenizer)) {
+    throw new ConfigError(`${folder}: expected --prompt TEXT, as the policy is not one of the op chains task`)
+  }
+  return [newInstance(seed)]
+}
+
+/** Lines of stdin where it is a file or a pipe. A pipe into which nothing comes for a second is taken as none, unless asked for. */
+async function stdinLines(asked: boolean): Promise<string[]> {
+  if (!asked) {
+    const status = fstatSync(0)
+    if (!status.isFile() && !status.isFIFO() && !status.isSocket()) return []
+    if (!status.isFile() && !(await inputComes())) return []
+  }
+  const lines: string[] = []
+  for await (const line of createInterface({ input: process.stdin })) if (line !== '') lines.push(line)
+  return lines
+}
+
+function inputComes(): Promise<boolean> {
+  return new Promise(resolve => {
+    const finish = (comes: boolean) => {
+      clearTimeout(timer)
+      process.stdin.off('readable', onReadable).off('end', onEnd)
+      if (!comes) process.stdin.destroy()
+      resolve(comes)
+    }
+    const onReadable = () => finish(true)
+    const onEnd = () => finish(false)
+    const timer = setTimeout(onEnd, noInputAfterMs)
+    process.stdin.once('readable', onReadable).once('end', onEnd)
+  })
+}
+
+function isOpChains(tokenizer: CharacterTokenizer): boolean {
+  const own = opChainsTokenizer()
+  return tokenizer.endId === own.endId && tokenizer.characters.join('') === own.characters.join('')
+}
+
+/** A prompt of the training shape that no training set holds. */
+export function newInstance(seed: number): string {
+  for (let draw = 0; ; draw++) {
+    const random = new CounterRandom(seed, 'op-chains/sample', draw)
+    const prompt = promptOf(drawChain(random, { ...TRAINING_SHAPE, forceSecret: true }))
+    if (isHeldOut(prompt)) return prompt
+  }
+}
+
+function encode(prompt: string, tokenizer: CharacterTokenizer): Int32Array {
+  if (prompt === '') throw new ConfigError('prompt: expected at least one character')
+  return tokenizer.encode(prompt)
+}
+
+// A vocabulary may be padded beyond the tokenizer's ids.
+function textOf(tokens: Int32Array, tokenizer: CharacterTokenizer): string {
+  return [...tokens].map(id => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : `[${id}]`)).join('')
+}
+
+function judged(
+  prompt: string,
+  completion: string,
+  tokenizer: CharacterTokenizer,
+): { answer: string; reward: number } | object {
+  if (!isOpChains(tokenizer)) return {}
+  let right: string
+  try {
+    right = answer(prompt)
+  } catch {
+    return {}
+  }
+  return { answer: right, reward: judgeOpChains(completion, right).reward }
+}
+
+function rowsAsText(rows: readonly SampledRow[], options: SampleCommandOptions, seed: number): string {
+  const lines: string[] = []
+  for (const prompt of new Set(rows.map(row => row.prompt))) {
+    const own = rows.filter(row => row.prompt === prompt)
+    const right = own[0]?.answer
+    lines.push(
+      `${printable(prompt)}  ${right === undefined ? '' : `right answer ${right}, `}temperature ${options.temperature}, seed ${seed}`,
+      formatTable(
+        [{ header: 'completion', align: 'left' }, 'reward', 'log-probability', 'ended by'],
+        own.map(row => [
+          printable(row.completion),
+          row.reward === undefined ? '-' : String(row.reward),
+          row.logProb.toFixed(3),
+          row.finishReason,
+        ]),
+        { style: tableStyle() },
+      ),
+      '',
+    )
+  }
+  return lines.join('\n').trimEnd()
+}

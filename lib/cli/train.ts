@@ -1,0 +1,106 @@
+// `luffy train`: a run as a configuration says, with its progress on stderr and where it ended on stdout.
+import { join } from 'node:path'
+import { AbortedError, CheckpointError } from '../errors.js'
+import { Progress } from '../report/progress.js'
+import { formatTable } from '../report/table.js'
+import { printable } from '../report/text.js'
+import { trainingProgress } from '../report/training-progress.js'
+import type { CompletionRow } from '../training/run-folder.js'
+import { type TrainEvent, train } from '../training/train.js'
+import type { ResolvedTrainConfig } from '../training/train-config.js'
+import { loadTrainConfig } from './run-config.js'
+import { checkpointSteps } from './run-folders.js'
+import { catchStopSignals } from './stop-signals.js'
+import { outliveReader, print } from './terminal.js'
+
+export interface TrainCommandOptions {
+  /** `key=value` overrides. */
+  set: readonly string[]
+  /** Demand a checkpoint to go on from. */
+  resume: boolean
+  /** Steps between two tables of completions; 0 = none. */
+  showEvery: number
+  /** Seconds after Ctrl-C or SIGTERM within which the run has to be saved. */
+  grace: number
+}
+
+/** Runs to the end and returns the exit code: 0, or 130 or 143 after a signal. Throws what `train` throws. */
+export async function runTrain(path: string, options: TrainCommandOptions): Promise<number> {
+  const config = await loadTrainConfig(path, options.resume ? [...options.set, 'resume=auto'] : options.set)
+  if (options.resume) await demandCheckpoint(config)
+  outliveReader()
+  const progress = new Progress()
+  const stop = catchStopSignals(options.grace, name => {
+    progress.log(`${name}: stopping and saving; the same signal again ends at once`)
+  })
+  const report = trainingProgress(progress, config.method)
+  try {
+    const result = await train(config, {
+      signal: stop.signal,
+      onEvent: event => {
+        report(event)
+        logMore(progress, event, options.showEvery)
+      },
+    })
+    progress.close()
+    const accuracy = Object.entries(result.accuracy).map(
+      ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
+    )
+    if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
+    print(`step ${result.step} of ${config.maxSteps} done, saved ${result.checkpoint}`)
+    return 0
+  } catch (error) {
+    progress.close()
+    if (stop.exitCode === undefined || !AbortedError.isInstance(error)) throw error
+    throw stopped(error, stop.exitCode)
+  } finally {
+    stop.release()
+  }
+}
+
+/** The AbortedError of a run, with the exit code of the signal that stopped it. */
+function stopped(error: AbortedError, exitCode: number): AbortedError {
+  const message =
+    error.details?.checkpoint === undefined ? 'stopped before the first step, nothing to save' : error.message
+  const result = new AbortedError(message, {
+    cause: error,
+    ...(error.details ? { details: error.details } : {}),
+  })
+  return Object.defineProperty(result, 'exitCode', { value: exitCode })
+}
+
+async function demandCheckpoint(config: ResolvedTrainConfig): Promise<void> {
+  const folder = join(config.outputDir, config.runName)
+  if ((await checkpointSteps(folder)).length > 0) return
+  throw new CheckpointError(`${folder}: no checkpoint to resume from`, {
+    hint: 'leave out --resume to start the run',
+    path: folder,
+  })
+}
+
+function logMore(progress: Progress, event: TrainEvent, showEvery: number): void {
+  if (event.type === 'start') progress.log(`run folder ${event.runFolder}`)
+  if (event.type === 'checkpoint') progress.log(`step ${event.step}: saved ${event.folder}`)
+  if (event.type === 'step' && showEvery > 0 && event.step % showEvery === 0 && event.samples.length > 0) {
+    progress.log(completionsTable(event.samples, progress.style.unicode))
+  }
+}
+
+/** The best and the worst of a step's samples (of its demonstrations where nothing was sampled). */
+export function completionsTable(rows: readonly CompletionRow[], unicode: boolean): string {
+  const sampled = rows.filter(row => row.source === 'on')
+  const ranked = [...(sampled.length > 0 ? sampled : rows)].sort(
+    (a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity),
+  )
+  const shown = ranked.length > 1 ? [ranked[0], ranked.at(-1)] : ranked
+  return formatTable(
+    ['prompt', { header: 'completion', align: 'left' }, 'reward', { header: 'reason', align: 'left' }],
+    (shown as CompletionRow[]).map(row => [
+      printable(row.prompt, 40),
+      printable(row.completion, 100),
+      row.reward === null ? '-' : String(row.reward),
+      printable(row.reason ?? '', 40),
+    ]),
+    { style: unicode ? 'unicode' : 'ascii' },
+  )
+}
