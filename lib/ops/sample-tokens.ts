@@ -6,7 +6,7 @@ import { checkTensor } from '../tensor/tensor.js'
 export type SamplingSettings = NativeSamplingOptions
 
 export interface SampledTokens {
-  /** [B] int32; -1 where the row was bad. */
+  /** [B] int32; 0 where the row was bad. */
   tokens: Tensor
   /** [B]: under softmax(logits / temperature), before any filter: what the trainer computes for the same token. */
   logProbs: Tensor

@@ -261,7 +261,7 @@ void sample_tokens(Context& context, Tensor logits, Tensor counters, SamplingOpt
       if (entropy) entropy.f32()[b] = static_cast<float>(row.entropy);
       bad.i32()[b] = row.sum > 0 ? 0 : 1;
       if (!(row.sum > 0)) {
-        tokens.i32()[b] = -1;
+        tokens.i32()[b] = 0;  // a token that a round enqueued ahead can read
         log_probs.f32()[b] = drawn_log_probs.f32()[b] = __builtin_nanf("");
         continue;
       }

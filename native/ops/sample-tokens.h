@@ -7,7 +7,7 @@
 //   tokens[B] int32 =; logProbs[B] = under softmax(logits / temperature) before any filter, bit-equal to token-log-prob
 //   at that temperature (greedy: at temperature 1); drawnLogProbs[B] = under the filtered distribution the token was
 //   drawn from (greedy: 0). entropy[B] = of the unfiltered distribution, optional.
-//   bad[B] int32 =: 1 where a row holds NaN or +infinity or only -infinity (its token is -1), else 0.
+//   bad[B] int32 =: 1 where a row holds NaN or +infinity or only -infinity (its token is then 0), else 0.
 #pragma once
 
 #include "../core/context.h"
