@@ -89,7 +89,7 @@ export class Tape {
     if (slice) {
       let whole = this.#gradients.get(slice.parent)
       if (whole === undefined) {
-        whole = this.#buffer(slice.parent.shape, zeroed)
+        whole = this.device.keep(this.#buffer(slice.parent.shape, zeroed))
         this.#gradients.set(slice.parent, whole)
       }
       write(whole.slice(slice.start, slice.end))
@@ -107,16 +107,15 @@ export class Tape {
   }
 
   accumulate(tensor: Tensor, gradient: Tensor): void {
-    this.device.keep(gradient)
     const existing = this.#gradients.get(tensor)
     if (existing === undefined) {
-      this.#gradients.set(tensor, gradient)
+      this.#gradients.set(tensor, this.device.keep(gradient))
       return
     }
     const { ops, handle } = this.device
     const sum = this.#buffer(tensor.shape, false)
     ops.addRows(handle, existing.handle, gradient.handle, sum.handle)
-    this.#gradients.set(tensor, sum)
+    this.#gradients.set(tensor, this.device.keep(sum))
     this.#drop(existing)
     this.#drop(gradient)
   }
@@ -138,8 +137,9 @@ export class Tape {
 
   /** Walks back through all steps. Saved tensors are freed when the last step that needs them has run. */
   backward(): void {
-    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+    for (let step = this.#steps.at(-1); step !== undefined; step = this.#steps.at(-1)) {
       this.device.scope(step.backward)
+      this.#steps.pop()
       for (const tensor of step.saved) this.#release(tensor)
     }
     this.#slices.clear()
@@ -153,7 +153,7 @@ export class Tape {
   }
 
   #buffer(shape: Shape, zeroed: boolean): Tensor {
-    return this.device.keep(zeroed ? this.device.zeros(shape) : this.device.empty(shape))
+    return zeroed ? this.device.zeros(shape) : this.device.empty(shape)
   }
 
   #drop(gradient: Tensor): void {
@@ -190,19 +190,22 @@ export function recompute(
   const outputs = device.scope(() => body(undefined))
   tape.record(inputs, () => {
     const inner = tape.segment()
-    inner.borrow(...inputs)
-    const again = body(inner)
-    outputs.forEach((output, i) => {
-      const gradient = tape.take(output)
-      const twin = again[i]
-      if (gradient !== undefined && twin !== undefined) inner.accumulate(twin, gradient)
-    })
-    inner.backward()
-    for (const input of inputs) {
-      const gradient = inner.take(input)
-      if (gradient !== undefined) tape.accumulate(input, gradient)
+    try {
+      inner.borrow(...inputs)
+      const again = body(inner)
+      outputs.forEach((output, i) => {
+        const gradient = tape.take(output)
+        const twin = again[i]
+        if (gradient !== undefined && twin !== undefined) inner.accumulate(twin, gradient)
+      })
+      inner.backward()
+      for (const input of inputs) {
+        const gradient = inner.take(input)
+        if (gradient !== undefined) tape.accumulate(input, gradient)
+      }
+    } finally {
+      inner.dispose()
     }
-    inner.dispose()
   })
   return outputs
 }

@@ -56,7 +56,7 @@ export function rmsNorm(
     // With a residual, the gradient of x and of the residual is the same tensor: both share it.
     if (residual) {
       const gradSum = tape.hasGradient(sum) ? tape.gradient(sum) : undefined
-      const gradient = device.keep(device.empty(sum.shape))
+      const gradient = device.empty(sum.shape)
       run(gradSum, gradient)
       tape.consume(sum)
       tape.share(gradient, x, residual)

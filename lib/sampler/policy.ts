@@ -132,6 +132,10 @@ export class Policy {
     return this.model.device
   }
 
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
   get parameterCount(): number {
     return this.model.layout.parameterCount
   }
@@ -225,12 +229,9 @@ export class Policy {
     if (this.#disposed) return
     this.#disposed = true
     if (this.device.closed) return
-    try {
-      await this.device.synchronize()
-    } finally {
-      this.model.dispose()
-      if (this.#ownsDevice) await this.device.dispose()
-    }
+    await this.device.synchronize().catch(() => {}) // reported to whoever waited for a result
+    if (!this.device.closed) this.model.dispose()
+    if (this.#ownsDevice) await this.device.dispose()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

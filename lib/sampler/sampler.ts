@@ -109,26 +109,24 @@ class SamplingRun {
     this.#prepare()
   }
 
+  /** Caches and weights in the order of decoding: all of them, or none when memory runs out. */
   #prepare(): void {
     const { config, weights } = this.#model
+    this.#model.rope(this.#longest)
     this.#device.scope(() => {
       for (const layer of weights.layers) {
         const { capacity } = this.#allocator
-        this.#caches.push(
-          this.#device.keep(createKeyValueCache(this.#device, capacity, config.kvHeads, config.headDim)),
-        )
-        this.#packed.push(
-          this.#device.keep({
-            qkv: packWeight(layer.qkv.value),
-            output: packWeight(layer.output.value),
-            gateUp: packWeight(layer.gateUp.value),
-            down: packWeight(layer.down.value),
-          }),
-        )
+        this.#caches.push(createKeyValueCache(this.#device, capacity, config.kvHeads, config.headDim))
+        this.#packed.push({
+          qkv: packWeight(layer.qkv.value),
+          output: packWeight(layer.output.value),
+          gateUp: packWeight(layer.gateUp.value),
+          down: packWeight(layer.down.value),
+        })
       }
-      this.#packedOutput = this.#device.keep(packWeight(weights.output.value))
+      this.#packedOutput = packWeight(weights.output.value)
+      this.#device.keep([this.#caches, this.#packed, this.#packedOutput])
     })
-    this.#model.rope(this.#longest)
   }
 
   dispose(): void {

@@ -113,6 +113,8 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   Call<1> call(env, info);
   Environment& environment = Environment::of(env);
   Device& device = *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
+  size_t tensors = 0;
+  environment.tensors.for_each([&](TensorEntry& entry) { tensors += entry.storage->device().get() == &device ? 1 : 0; });
   napi_value object = nullptr;
   napi_create_object(env, &object);
   set(env, object, "backend", device.backend().name);
@@ -122,7 +124,7 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   set(env, object, "peakBytes", static_cast<double>(device.pool().peak_bytes()));
   set(env, object, "cachedBytes", static_cast<double>(device.pool().cached_bytes()));
   set(env, object, "scratchBytes", static_cast<double>(device.scratch_bytes()));
-  set(env, object, "liveTensors", static_cast<double>(environment.tensors.live()));
+  set(env, object, "liveTensors", static_cast<double>(tensors));
   set(env, object, "enqueuedOps", static_cast<double>(device.stream().enqueued()));
   set(env, object, "completedOps", static_cast<double>(device.stream().completed()));
   return object;
