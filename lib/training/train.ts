@@ -75,16 +75,14 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   })
 
   const context: Context = { config: resolved, task, policy, trainer, run, signal, onEvent }
-  let accuracy: Record<string, number> = {}
   try {
-    if (run.step === 0 && resolved.evalSteps > 0) await evaluate(context)
-    while (run.step < resolved.maxSteps) {
+    for (;;) {
+      // Also where a run goes on that was stopped between a step and its evaluation.
+      if (evaluationIsDue(context)) await evaluate(context)
+      if (run.newest === undefined && run.step > 0 && saveIsDue(context)) await save(context)
+      if (run.step >= resolved.maxSteps) break
       if (signal?.aborted) throw new AbortedError('training was stopped', { cause: signal.reason })
       await step(context, run.step + 1)
-      const last = run.step === resolved.maxSteps
-      if (last || (resolved.evalSteps > 0 && run.step % resolved.evalSteps === 0))
-        accuracy = await evaluate(context)
-      if (last || run.step % resolved.saveSteps === 0) await save(context)
     }
   } catch (error) {
     if (!AbortedError.isInstance(error) || run.step === 0) throw error
@@ -96,7 +94,7 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   }
   const checkpoint = run.newest ?? (await save(context))
   onEvent({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
-  return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
+  return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy: run.evaluation?.accuracy ?? {} }
 }
 
 interface Context {
@@ -107,6 +105,18 @@ interface Context {
   run: TrainingRun
   signal: AbortSignal | undefined
   onEvent: (event: TrainEvent) => void
+}
+
+function evaluationIsDue({ config, run }: Context): boolean {
+  if (run.evaluation?.step === run.step) return false
+  return (
+    (run.step > 0 && run.step === config.maxSteps) ||
+    (config.evalSteps > 0 && run.step % config.evalSteps === 0)
+  )
+}
+
+function saveIsDue({ config, run }: Context): boolean {
+  return run.step === config.maxSteps || run.step % config.saveSteps === 0
 }
 
 /** One step: sample, score, advantages, one or more updates, log. */
@@ -187,7 +197,7 @@ function combined(updates: readonly StepMetrics[]): StepMetrics {
   return result as unknown as StepMetrics
 }
 
-async function evaluate(context: Context): Promise<Record<string, number>> {
+async function evaluate(context: Context): Promise<void> {
   const { config, task, policy, run, signal, onEvent } = context
   const accuracy: Record<string, number> = {}
   for (const set of task.evaluations) {
@@ -202,7 +212,6 @@ async function evaluate(context: Context): Promise<Record<string, number>> {
   }
   await run.evaluated(accuracy)
   onEvent({ type: 'evaluation', step: run.step, accuracy })
-  return accuracy
 }
 
 async function save(context: Context): Promise<string> {

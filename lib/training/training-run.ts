@@ -18,7 +18,17 @@ interface SavedState {
   global_step: number
   max_steps: number
   best_metric: number | null
-  luffy: { trainer: TrainerState; metricsBytes: number; skippedInARow?: number }
+  luffy: {
+    trainer: TrainerState
+    metricsBytes: number
+    evaluation?: Evaluation | undefined
+  }
+}
+
+/** Accuracy by set of the policy as it was after a step. */
+export interface Evaluation {
+  step: number
+  accuracy: Record<string, number>
 }
 
 export class TrainingRun {
@@ -28,13 +38,14 @@ export class TrainingRun {
   readonly notices: string[]
   /** Steps done. */
   step = 0
+  /** The newest evaluation. */
+  evaluation: Evaluation | undefined
   /** The folder of the checkpoint of the last step, once it is saved. */
   newest: string | undefined
   readonly #store: CheckpointStore
   readonly #config: ResolvedTrainConfig
   #state: SavedState | undefined
   #best: { step: number; value: number } | undefined
-  #evaluation: { step: number; accuracy: Record<string, number> } | undefined
 
   private constructor(
     folder: RunFolder,
@@ -97,8 +108,10 @@ export class TrainingRun {
     }
     this.#state = state
     this.step = state.global_step
+    this.evaluation = state.luffy.evaluation
     this.newest = this.checkpoint.folder
     await this.folder.startAt({ step: this.step, metricsBytes: state.luffy.metricsBytes })
+    await this.#markBest() // a crash may have come between the save and the mark
   }
 
   /** Gives the trainer its moments and counters back. */
@@ -115,13 +128,14 @@ export class TrainingRun {
     this.newest = undefined
   }
 
-  /** Logs the accuracy of the policy as it stands; at the next save it decides whether this is the best. */
+  /** Logs the accuracy of the policy as it stands; with the checkpoint of this step it decides which is the best. */
   async evaluated(accuracy: Record<string, number>): Promise<void> {
-    this.#evaluation = { step: this.step, accuracy }
+    this.evaluation = { step: this.step, accuracy }
     const evaluation = Object.fromEntries(
       Object.entries(accuracy).map(([set, mean]) => [`accuracy/${set}`, mean]),
     )
     await this.folder.appendMetrics({ step: this.step, evaluation })
+    if (this.newest !== undefined) await this.#markBest()
   }
 
   /** Writes checkpoint-N for the step that was done last, and returns its folder. */
@@ -135,19 +149,28 @@ export class TrainingRun {
           global_step: this.step,
           max_steps: this.#config.maxSteps,
           best_metric: this.#best?.value ?? null,
-          luffy: { trainer: await trainer.saveState(folder), metricsBytes },
+          luffy: {
+            trainer: await trainer.saveState(folder),
+            metricsBytes,
+            evaluation: this.evaluation,
+          },
         }
         await jsonWriter(stateFileName, state)(folder)
       },
     ])
+    this.newest = saved.folder
+    await this.#markBest()
+    return saved.folder
+  }
+
+  /** Marks the checkpoint of this step as the best, if its evaluation says so. */
+  async #markBest(): Promise<void> {
     const value =
-      this.#evaluation?.step === this.step ? this.#evaluation.accuracy[this.#config.bestBy] : undefined
+      this.evaluation?.step === this.step ? this.evaluation.accuracy[this.#config.bestBy] : undefined
     if (value !== undefined && (this.#best === undefined || value > this.#best.value)) {
       this.#best = { step: this.step, value }
       await this.#store.markBest({ step: this.step, metric: `accuracy/${this.#config.bestBy}`, value })
     }
-    this.newest = saved.folder
-    return saved.folder
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
