@@ -31,7 +31,7 @@ export interface TrainerOptions {
   optimizer?: OptimizerOptions
   /** Softmax temperature of the policy in the loss; that of the sampler. Default 1. */
   temperature?: number
-  /** Most packed tokens of one forward and backward pass. Default: as many as keep its activations near 256 MiB, at most 16384. */
+  /** Most packed tokens of one forward and backward pass. Default: as many as keep the widest activation near 8 MiB, at least 1024. */
   maxTokensPerMicroBatch?: number
   /** Compute a group's prompt once. Default true; the loss and the gradients are the same. */
   sharePrompts?: boolean

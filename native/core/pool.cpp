@@ -11,7 +11,8 @@ namespace luffy {
 namespace {
 
 constexpr size_t kSmallest = 256;
-// More cached memory than this beyond the live bytes goes back to the system.
+// The pool holds as much as was ever live at once, and this much more: blocks of sizes that are not asked for again go
+// back to the system, and a step that frees its activations finds them again without a page fault.
 constexpr size_t kCacheSlack = size_t{64} << 20;
 
 }  // namespace
@@ -53,6 +54,7 @@ void* Pool::allocate(size_t bytes) {
   live_ += size;
   blocks_ += 1;
   peak_ = std::max(peak_, live_);
+  high_water_ = std::max(high_water_, live_);
   return data;
 }
 
@@ -67,7 +69,7 @@ void Pool::release(void* data, size_t bytes) {
   free_[size].push_back(data);
   cached_ += size;
   // The largest cached blocks go first: a few of them hold most of the memory.
-  while (cached_ > live_ + kCacheSlack) {
+  while (live_ + cached_ > high_water_ + kCacheSlack) {
     auto largest = std::prev(free_.end());
     source_.defer_free(largest->second.back(), largest->first);
     cached_ -= largest->first;
@@ -82,6 +84,7 @@ void Pool::trim() {
   }
   free_.clear();
   cached_ = 0;
+  high_water_ = live_;
 }
 
 }  // namespace luffy

@@ -51,6 +51,7 @@ class Pool {
   std::map<size_t, std::vector<void*>> free_;  // by size class
   size_t live_ = 0;
   size_t peak_ = 0;
+  size_t high_water_ = 0;  // as peak_, since the last trim
   size_t cached_ = 0;
   size_t blocks_ = 0;
 };
