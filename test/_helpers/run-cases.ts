@@ -4,12 +4,12 @@ import type { TestFn } from 'ava'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
-import { isClose, sameBits } from './compare.js'
+import { isClose, sameBits, type Tolerance } from './compare.js'
 import { Guarded } from './guarded.js'
 import type { OpDevices } from './op-devices.js'
 
-/** By result: the largest |got - expected| allowed, as a share of the result's largest expected magnitude. */
-export type Tolerances = Readonly<Record<string, number>>
+/** By result. */
+export type Tolerances = Readonly<Record<string, Tolerance>>
 
 export type Results = Record<string, Data>
 

@@ -50,7 +50,6 @@ test('a row has the same bits whatever stands beside it, and whichever way its f
     for (const turned of results.turned) {
       sameBits(t, `${label}: transposed`, await device.readFloat32(turned), whole)
     }
-    t.pass()
   }
 })
 

@@ -1,0 +1,85 @@
+// cast and fill: every number of the 16-bit formats, and float32 numbers chosen for their rounding.
+import test from 'ava'
+import { cast } from '../../lib/ops/cast.js'
+import { CounterRandom } from '../../lib/random.js'
+import { cases, decode, round, values } from '../_cases/cast.js'
+import { sameBits } from '../_helpers/compare.js'
+import { failsOnStream } from '../_helpers/failures.js'
+import { useDevices } from '../_helpers/op-devices.js'
+import { runCase } from '../_helpers/run-cases.js'
+
+const devices = useDevices(test)
+
+// Rounding is exact: the numbers that the bits stand for are compared, NaN with NaN, and -0 is not 0.
+for (const [i, oneCase] of cases.entries()) {
+  test(oneCase.name, async t => {
+    const inputs = oneCase.make(new CounterRandom(1, 'cast', i))
+    const expected = oneCase.reference(inputs).out!
+    const dtype = oneCase.outputs.out?.dtype ?? 'float32'
+    let first: Awaited<ReturnType<typeof runCase>> | undefined
+    for (const { device, label } of devices.all) {
+      const results = await runCase(device, oneCase, inputs)
+      const got = values(results.out!, dtype)
+      const wrong = got.findIndex((x, k) => !Object.is(x, expected[k]))
+      t.is(
+        wrong,
+        -1,
+        `${label}: out[${wrong}] is ${got[wrong]}, expected ${expected[wrong]} from ${inputs.input?.data[wrong]}`,
+      )
+      first ??= results
+      sameBits(t, `${label}, not as on the first device`, results.out!, first.out!)
+    }
+  })
+}
+
+test('the reference itself: numbers known by their bits', t => {
+  t.is(decode(0x3c00, 'float16'), 1)
+  t.is(decode(0x7bff, 'float16'), 65_504)
+  t.is(decode(0x0001, 'float16'), 2 ** -24)
+  t.is(decode(0xff80, 'bfloat16'), Number.NEGATIVE_INFINITY)
+  t.is(decode(0x4049, 'bfloat16'), 3.140625)
+  t.is(round(65_519, 'float16'), 65_504)
+  t.is(round(65_520, 'float16'), Number.POSITIVE_INFINITY)
+  t.is(round(2049, 'float16'), 2048)
+  t.is(round(2051, 'float16'), 2052)
+  t.is(round(257, 'bfloat16'), 256)
+  t.true(Object.is(round(-1e-30, 'float16'), -0))
+})
+
+test('the same dtype is copied bit for bit, whatever it is', async t => {
+  for (const { device, label } of devices.all) {
+    const integers = Int32Array.from({ length: 131 }, (_, i) => i * 16_777_259)
+    const out = device.scope(() => cast(device.int32(integers), 'int32'))
+    t.deepEqual(await device.readInt32(out), integers, label)
+  }
+})
+
+test('fill writes float32 and int32 numbers, and every element', async t => {
+  for (const { device, label } of devices.all) {
+    for (const n of [0, 1, 17, 70_001]) {
+      const tensors = device.scope(() => {
+        const [floats, integers] = [device.empty([n]), device.empty([n], 'int32')]
+        device.ops.fill(device.handle, floats.handle, 0.1)
+        device.ops.fill(device.handle, integers.handle, -7)
+        return { floats, integers }
+      })
+      t.deepEqual(await device.readFloat32(tensors.floats), new Float32Array(n).fill(0.1), label)
+      t.deepEqual(await device.readInt32(tensors.integers), new Int32Array(n).fill(-7), label)
+    }
+  }
+})
+
+test('a failed check of the kernel fails the stream', async t => {
+  await failsOnStream(t, 'cast', [
+    [
+      /in has 3 elements, out has 4/,
+      device => device.ops.cast(device.handle, device.zeros([3]).handle, device.zeros([4]).handle),
+    ],
+    [/int32/, device => cast(device.zeros([3], 'int32'), 'float32')],
+    [/contiguous/, device => cast(device.zeros([3, 3]).slice(0, 2), 'float16')],
+  ])
+  await failsOnStream(t, 'fill', [
+    [/uint8/, device => device.ops.fill(device.handle, device.empty([3], 'uint8').handle, 1)],
+    [/\b0\.5\b/, device => device.ops.fill(device.handle, device.empty([3], 'int32').handle, 0.5)],
+  ])
+})

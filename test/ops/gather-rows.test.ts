@@ -1,0 +1,68 @@
+// gather-rows: rows exactly, gradients added in order, rows that are not there.
+import test from 'ava'
+import { gatherRows } from '../../lib/ops/gather-rows.js'
+import { CounterRandom } from '../../lib/random.js'
+import { normal } from '../_cases/case.js'
+import { cases } from '../_cases/gather-rows.js'
+import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
+import { checkGradients } from '../_helpers/gradient-check.js'
+import { useDevices } from '../_helpers/op-devices.js'
+import { testCases } from '../_helpers/run-cases.js'
+
+const devices = useDevices(test)
+
+// Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
+testCases(test, devices, cases, { out: 0, gradX: 0 })
+
+test('gradients: a row picked twice receives both, one never picked receives 0', async t => {
+  const device = devices.best
+  const rows = device.int32(Int32Array.of(2, 0, 2))
+  await checkGradients(t, device, {
+    inputs: { x: normal(new CounterRandom(15, 'gather-rows'), [4, 3]) },
+    forward(tape, { x }) {
+      tape?.borrow(rows)
+      return [gatherRows(tape, x!.value, rows)]
+    },
+    tolerance: 1e-4,
+  })
+})
+
+test('wrong arguments are refused by name', async t => {
+  const device = devices.best
+  const [x, vector, rows, floats] = [
+    device.zeros([4, 3]),
+    device.zeros([4]),
+    device.zeros([2], 'int32'),
+    device.zeros([2]),
+  ]
+  await refusesArguments(t, device, 'gather-rows', [
+    ['rows', () => gatherRows(undefined, x, floats)],
+    ['x', () => gatherRows(undefined, vector, rows)],
+    ['x', () => gatherRows(undefined, device.empty([4, 3], 'float16'), rows)],
+  ])
+})
+
+test('a row that is not there fails the stream, forward and backward', async t => {
+  await failsOnStream(t, 'gather-rows', [
+    [
+      /rows\[0\] is 4, outside \[0, 4\)/,
+      device => gatherRows(undefined, device.zeros([4, 3]), device.int32(Int32Array.of(4))),
+    ],
+    [
+      /rows\[1\] is -1/,
+      device => gatherRows(undefined, device.zeros([4, 3]), device.int32(Int32Array.of(3, -1))),
+    ],
+    [
+      /rows\[0\] is 7/,
+      device => {
+        const rows = device.int32(Int32Array.of(7))
+        device.ops.gatherRowsBackward(
+          device.handle,
+          device.zeros([1, 3]).handle,
+          rows.handle,
+          device.zeros([4, 3]).handle,
+        )
+      },
+    ],
+  ])
+})
