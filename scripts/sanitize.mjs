@@ -3,8 +3,7 @@
 // looked for here: node's own at exit cannot be told from the addon's, whose live bytes the leak tests count.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, isAbsolute, join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { buildNative, describeBuild, progressPrinter, root } from './build-native.mjs'
 import { findTools } from './native-tools.mjs'
 
@@ -29,7 +28,7 @@ const status = await buildNative({
 console.log(describeBuild(status))
 if (!status.ok) process.exit(1)
 
-const ava = join(dirname(createRequire(import.meta.url).resolve('ava/package.json')), 'entrypoints/cli.mjs')
+const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
 const tests = process.argv.slice(2)
 const { status: code } = spawnSync(
   process.execPath,
