@@ -33,6 +33,7 @@ export async function pretrain(
     const groups = Array.from({ length: batch }, (_, i) => ({
       members: [{ ...sequence(step * batch + i), offPolicy: true }],
     }))
-    onStep?.(await trainer.trainStep(groups, { learningRate: learningRateAt(schedule, step) }))
+    const metrics = await trainer.trainStep(groups, { learningRate: learningRateAt(schedule, step) })
+    onStep?.(metrics)
   }
 }
