@@ -83,6 +83,7 @@ void ThreadPool::run(int64_t count, Body body, void* argument) {
     for (int64_t index = 0; index < count && !cancelled_.load(std::memory_order_relaxed); ++index) {
       body(argument, index, 0);
     }
+    check_not_cancelled();
     return;
   }
   // Nobody is inside a loop now, so its description may change.
