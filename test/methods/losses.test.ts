@@ -70,7 +70,10 @@ for (const threads of [1, 2]) {
       t.true(relativeError(result.gradLogProbs.data, c.expected.gradLogProbs.flat()) < tolerance)
       for (const [name, expected] of Object.entries(c.expected.metrics)) {
         const got = (result.metrics as unknown as Record<string, number>)[name] as number
-        t.true(Math.abs(got - expected) <= tolerance * Math.max(1e-3, Math.abs(expected)), `${name} ${got} ${expected}`)
+        t.true(
+          Math.abs(got - expected) <= tolerance * Math.max(1e-3, Math.abs(expected)),
+          `${name} ${got} ${expected}`,
+        )
       }
     })
   }
@@ -101,7 +104,10 @@ for (const c of advantageCases) {
     const { rewards, group: groups, offPolicy, baseline, epsilon } = c
     const got = await groupAdvantages({ rewards, groups, offPolicy }, { baseline, epsilon })
     c.expected.forEach((expected, i) => {
-      t.true(Math.abs((got[i] as number) - expected) <= 1e-6 * Math.max(1, Math.abs(expected)), `${i}: ${got[i]} ${expected}`)
+      t.true(
+        Math.abs((got[i] as number) - expected) <= 1e-6 * Math.max(1, Math.abs(expected)),
+        `${i}: ${got[i]} ${expected}`,
+      )
     })
   })
 }
@@ -111,7 +117,10 @@ test('wrong inputs are named, and nothing is computed', async t => {
   const c = lossCases[0] as LossCase
   const inputs = { logProbs: matrix(c.logProbs), ...common(c) }
   const wrong = { ...inputs, advantages: { data: new Float32Array(3), shape: [1, 3] } }
-  await t.throwsAsync(policyLoss(device, wrong), { instanceOf: RangeError, message: /advantages.*\[4,24\].*\[1,3\]/ })
+  await t.throwsAsync(policyLoss(device, wrong), {
+    instanceOf: RangeError,
+    message: /advantages.*\[4,24\].*\[1,3\]/,
+  })
   await t.throwsAsync(policyLoss(device, inputs, { clipp: { low: 0.2, high: 0.2 } } as object), {
     message: /unknown option "clipp".*did you mean "clip"/,
   })

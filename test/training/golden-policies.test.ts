@@ -16,7 +16,14 @@ interface PolicyCase {
   oldLogProbs: number[][]
   advantages: number[][]
   config: GoldenConfig
-  optimizer: { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; maxGradNorm: number }
+  optimizer: {
+    lr: number
+    beta1: number
+    beta2: number
+    epsilon: number
+    weightDecay: number
+    maxGradNorm: number
+  }
   expected: {
     loss: number
     gradNorm: number
@@ -95,11 +102,16 @@ for (const name of names) {
           weightDecay: optimizer.weightDecay,
           maxGradNorm: optimizer.maxGradNorm,
         },
-        ...(settings.maxTokensPerMicroBatch ? { maxTokensPerMicroBatch: settings.maxTokensPerMicroBatch } : {}),
+        ...(settings.maxTokensPerMicroBatch
+          ? { maxTokensPerMicroBatch: settings.maxTokensPerMicroBatch }
+          : {}),
         gradientCheckpointing: settings.gradientCheckpointing,
       })
       const metrics = await trainer.trainStep([{ members }])
-      t.true(Math.abs((metrics.loss as number) / c.expected.loss - 1) < 1e-5, `${metrics.loss} ${c.expected.loss}`)
+      t.true(
+        Math.abs((metrics.loss as number) / c.expected.loss - 1) < 1e-5,
+        `${metrics.loss} ${c.expected.loss}`,
+      )
       t.true(Math.abs((metrics.gradNorm as number) / c.expected.gradNorm - 1) < 1e-4)
       for (const [key, value] of Object.entries(c.expected.metrics)) {
         const got = (metrics as unknown as Record<string, number>)[key] as number
