@@ -1,4 +1,5 @@
 // The public surface, names only.
+
 export * from './errors.js'
 export { type MethodName, methods } from './methods/index.js'
 export {
@@ -19,6 +20,17 @@ export type { Baseline } from './ops/group-advantages.js'
 export type { LossMetrics, LossReduction, Objective, Shaping } from './ops/policy-objective.js'
 export type { PolicyConfig, PolicyOptions } from './policy/config.js'
 export type { SequenceLogProbs } from './policy/policy-model.js'
+export { CharacterTokenizer, type Tokenizer } from './policy/tokenizer-simple.js'
+export { type Accuracy, type AccuracyOptions, measureAccuracy } from './rewards/accuracy.js'
+export {
+  type Reward,
+  type RewardInput,
+  type RewardResult,
+  type RewardValue,
+  type ScoredCompletions,
+  scoreCompletions,
+} from './rewards/reward.js'
+export type { EvaluationSet, Task, TaskItem } from './rewards/task.js'
 export type { Completion, SampleOptions, SampleProgress } from './sampler/options.js'
 export {
   Policy,
@@ -28,8 +40,11 @@ export {
 } from './sampler/policy.js'
 export { Device, type DeviceOptions } from './tensor/device.js'
 export type { GroupMember, TrainGroup } from './training/groups.js'
-export type { StepMetrics } from './training/metrics.js'
+export { metricName, type StepMetrics } from './training/metrics.js'
+export { type PretrainOptions, pretrain } from './training/pretrain.js'
+export type { CompletionRow } from './training/run-folder.js'
+export { type OpChainsOptions, opChainsTask } from './training/tasks.js'
 export { type TrainEvent, type TrainOptions, type TrainResult, train } from './training/train.js'
-export type { TrainConfig } from './training/train-config.js'
+export { type ResolvedTrainConfig, resolveTrainConfig, type TrainConfig } from './training/train-config.js'
 export { Trainer, type TrainerState, type TrainStepOptions } from './training/trainer.js'
 export type { OptimizerOptions, TrainerOptions } from './training/trainer-options.js'

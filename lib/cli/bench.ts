@@ -32,7 +32,7 @@ const newTokens = 48
 const vocabSize = 64
 
 /** Two numbers that say what to expect here: tokens sampled and trained on per second, by a policy of 0.86 M parameters. */
-async function measure(json: boolean): Promise<number> {
+export async function measure(json: boolean): Promise<number> {
   await using device = await Device.open('auto')
   await using policy = await Policy.create(
     {
@@ -78,7 +78,7 @@ async function measure(json: boolean): Promise<number> {
     { what: 'sample', tokens: sequences * newTokens, seconds: seconds.sample },
     { what: 'trainStep', tokens: sequences * (promptLength + newTokens), seconds: seconds.trainStep },
   ].map(({ what, tokens, seconds }) => {
-    const sorted = seconds.toSorted((a, b) => a - b)
+    const sorted = [...seconds].sort((a, b) => a - b)
     const median = sorted[Math.floor(rounds / 2)] as number
     return {
       what,

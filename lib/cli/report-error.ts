@@ -57,7 +57,9 @@ export function describeError(error: unknown, usageHint?: string): ErrorReport {
 /** Writes the one line, or its JSON; above it the stack where LUFFY_DEBUG asks for it. Returns the exit code. */
 export function reportError(report: ErrorReport, error: unknown, json: boolean): number {
   if (process.env.LUFFY_DEBUG && process.env.LUFFY_DEBUG !== '0') process.stderr.write(`${inspect(error)}\n`)
-  process.stderr.write(`${json ? jsonLine(report) : `luffy: ${printable(report.message)}`}\n`)
+  const line = printable(report.message)
+  // A stop that was asked for is no complaint of luffy's.
+  process.stderr.write(`${json ? jsonLine(report) : report.code === 'ABORTED' ? line : `luffy: ${line}`}\n`)
   return report.exitCode
 }
 

@@ -1,6 +1,7 @@
 // `luffy train`: a run as a configuration says, with its progress on stderr and where it ended on stdout.
 import { join } from 'node:path'
 import { AbortedError, CheckpointError } from '../errors.js'
+import { Checkpoint } from '../policy/checkpoint-files.js'
 import { Progress } from '../report/progress.js'
 import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
@@ -27,7 +28,7 @@ export interface TrainCommandOptions {
 /** Runs to the end and returns the exit code: 0, or 130 or 143 after a signal. Throws what `train` throws. */
 export async function runTrain(path: string, options: TrainCommandOptions): Promise<number> {
   const config = await loadTrainConfig(path, options.resume ? [...options.set, 'resume=auto'] : options.set)
-  if (options.resume) await demandCheckpoint(config)
+  await checkStart(config, options.resume)
   outliveReader()
   const progress = new Progress()
   const stop = catchStopSignals(options.grace, name => {
@@ -69,13 +70,17 @@ function stopped(error: AbortedError, exitCode: number): AbortedError {
   return Object.defineProperty(result, 'exitCode', { value: exitCode })
 }
 
-async function demandCheckpoint(config: ResolvedTrainConfig): Promise<void> {
+/** What a run starts from has to be there before its folder is made. */
+async function checkStart(config: ResolvedTrainConfig, resume: boolean): Promise<void> {
   const folder = join(config.outputDir, config.runName)
   if ((await checkpointSteps(folder)).length > 0) return
-  throw new CheckpointError(`${folder}: no checkpoint to resume from`, {
-    hint: 'leave out --resume to start the run',
-    path: folder,
-  })
+  if (resume) {
+    throw new CheckpointError(`${folder}: no checkpoint to resume from`, {
+      hint: 'leave out --resume to start the run',
+      path: folder,
+    })
+  }
+  await (await Checkpoint.open(config.model)).close()
 }
 
 function logMore(progress: Progress, event: TrainEvent, showEvery: number): void {

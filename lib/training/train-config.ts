@@ -124,7 +124,8 @@ function optionsIn(node: JsonSchema, prefix: string): TrainOption[] {
   return Object.entries(node.properties ?? {}).flatMap(([key, value]) => {
     const inner = value as JsonSchema
     const name = prefix + key
-    const option = { name, type: inner.type, default: inner.default }
+    const type = typeof inner.type === 'string' ? inner.type : undefined
+    const option: TrainOption = { name, type, default: inner.default }
     return [option, ...optionsIn(inner, `${name}.`)]
   })
 }
