@@ -1,6 +1,7 @@
 // What every case is given (Bench), what it returns (Row), and how it is timed: our samples and samples of the roof
 // in turn, so that a noisy minute on the machine meets both.
 import type { Device } from '../lib/tensor/device.js'
+import type { Contention } from './contention.js'
 import type { Peer } from './peer.js'
 import type { Roofs } from './roofs.js'
 import { median, quantile } from './statistics.js'
@@ -10,9 +11,12 @@ export interface Bench {
   threads: number
   roofs: Roofs
   peer: Peer | undefined
+  contention: Contention
   /** Time that a case may take, and the fewest rounds of sample and roof. */
   seconds: number
   rounds: number
+  /** Time that a case may wait for rounds in which no other process is at work. */
+  patience: number
   quick: boolean
   /** Print the time per op of the larger cases. */
   profile: boolean
@@ -24,7 +28,15 @@ export interface Row {
   group: string
   name: string
   /** Of one call; absent for rows that are not times (memory). */
-  seconds?: { median: number; q20: number; q80: number; samples: number }
+  seconds?: {
+    median: number
+    q20: number
+    q80: number
+    samples: number
+    /** Rounds that did not count, and cores that other processes used in those that did. */
+    setAside: number
+    others: number
+  }
   rate?: { value: number; unit: string }
   roof?: { value: number; unit: string; name: string }
   /**
@@ -46,23 +58,47 @@ export interface Paired {
   /** Seconds of each of our samples, and the roof's rate beside each. */
   seconds: number[]
   roofs: number[]
+  /** Rounds that were set aside because others were at work, and cores that others used in those that count. */
+  setAside: number
+  others: number
 }
 
-/** One untimed round, then rounds of both until the time is up. */
+/** Cores that other processes may use in a round that counts as quiet. */
+const quietCores = 0.15
+
+/**
+ * One untimed round, then rounds of both until the time is up. Rounds in which other processes were at work are set
+ * aside when at least three quiet ones remain.
+ */
 export async function inTurns(
-  bench: Pick<Bench, 'seconds' | 'rounds'>,
+  bench: Pick<Bench, 'seconds' | 'rounds' | 'patience' | 'contention'>,
   sample: () => Promise<number>,
   roof: () => Promise<number>,
 ): Promise<Paired> {
   await sample()
   await roof()
-  const result: Paired = { seconds: [], roofs: [] }
-  const end = performance.now() + bench.seconds * 1000
-  while (result.seconds.length < bench.rounds || performance.now() < end) {
-    result.seconds.push(await sample())
-    result.roofs.push(await roof())
+  const rounds: { seconds: number; roof: number; others: number }[] = []
+  const isQuiet = ({ others }: { others: number }) => others <= quietCores
+  bench.contention.sinceLast()
+  const start = performance.now()
+  for (;;) {
+    const elapsed = (performance.now() - start) / 1000
+    const enough = rounds.length >= bench.rounds && elapsed >= bench.seconds
+    if (enough && (elapsed >= bench.patience || rounds.filter(isQuiet).length >= bench.rounds)) break
+    rounds.push({
+      seconds: await sample(),
+      roof: await roof(),
+      others: bench.contention.sinceLast() ?? 0,
+    })
   }
-  return result
+  const quiet = rounds.filter(isQuiet)
+  const counted = quiet.length >= 3 ? quiet : rounds
+  return {
+    seconds: counted.map(round => round.seconds),
+    roofs: counted.map(round => round.roof),
+    setAside: rounds.length - counted.length,
+    others: median(counted.map(round => round.others)),
+  }
 }
 
 /** Seconds of one of `count` calls, enqueued together. */
@@ -88,12 +124,14 @@ export async function callsFor(device: Device, seconds: number, enqueue: () => v
   }
 }
 
-export function timesOf(seconds: readonly number[]): NonNullable<Row['seconds']> {
+export function timesOf({ seconds, others, setAside }: Paired): NonNullable<Row['seconds']> {
   return {
     median: median(seconds),
     q20: quantile(seconds, 0.2),
     q80: quantile(seconds, 0.8),
     samples: seconds.length,
+    setAside,
+    others,
   }
 }
 
@@ -114,7 +152,7 @@ export function rowOf(
   roofName: string,
   target?: Row['target'],
 ): Row {
-  const seconds = timesOf(paired.seconds)
+  const seconds = timesOf(paired)
   const roof = median(paired.roofs)
   return {
     group,

@@ -4,7 +4,11 @@
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/tensor/device.js'
 import { type Bench, type BenchCase, type Row, verdictOf } from './bench.js'
+import { Contention } from './contention.js'
+import { lossCases } from './losses.js'
+import { memoryCases } from './memory.js'
 import { Peer } from './peer.js'
+import { lowestProduct, productCases } from './products.js'
 import {
   type BenchRecord,
   commitOf,
@@ -16,24 +20,40 @@ import {
 } from './record.js'
 import { Roofs } from './roofs.js'
 import { samplingCases } from './sampling.js'
+import { sharedPromptCases } from './shared-prompts.js'
 import { median } from './statistics.js'
 import { trainingCases } from './training.js'
 
-const cases: readonly BenchCase[] = [...trainingCases, ...samplingCases]
+const cases: readonly BenchCase[] = [
+  ...productCases,
+  ...lossCases,
+  ...trainingCases,
+  ...samplingCases,
+  ...sharedPromptCases,
+  ...memoryCases,
+]
 
 const help = `npm run bench [-- options]
   --only NAME   the cases whose name holds NAME (several: separated by commas)
   --list        print the names
+  --patience S  wait up to S seconds a case for rounds in which no other process is at work
   --quick       a fifth of the time
   --threads N   threads of the device and of its peers (default 2)
-  --json FILE   write a record of the run
+  --json FILE   write a record of the run; without FILE it goes to the standard output
   --check       exit with 1 when a case is below its floor
   --profile     print the time per op of the larger cases`
 
+// `--json` may stand alone.
+const args = process.argv.slice(2).map((arg, i, all) => {
+  const next = all[i + 1]
+  return arg === '--json' && (next === undefined || next.startsWith('--')) ? '--json=-' : arg
+})
 const { values: options } = parseArgs({
+  args,
   options: {
     only: { type: 'string' },
     list: { type: 'boolean', default: false },
+    patience: { type: 'string', default: '0' },
     quick: { type: 'boolean', default: false },
     threads: { type: 'string', default: '2' },
     json: { type: 'string' },
@@ -73,6 +93,8 @@ async function main(): Promise<void> {
       peer,
       seconds: options.quick ? 0.25 : 1.25,
       rounds: options.quick ? 3 : 7,
+      patience: Number(options.patience),
+      contention: new Contention(peer?.pid),
       quick: options.quick,
       profile: options.profile,
       note,
@@ -80,8 +102,10 @@ async function main(): Promise<void> {
     await roofs.calibrate()
     const rows = await runAll(bench, chosen)
     load.after = currentLoad()
-    console.log(tableOf(rows, process.stdout.isTTY ? 'unicode' : 'ascii'))
-    note('rate and roof are in the same unit; "quiet" compares the fastest fifth of both sides')
+    const table = tableOf(rows, process.stdout.isTTY ? 'unicode' : 'ascii')
+    if (options.json === '-') note(table)
+    else console.log(table)
+    note('rate and roof: the same unit; quiet: the fastest fifth of both sides; busy: cores that others used')
     const medians = roofMedians(roofs)
     note(
       `roofs: ${Object.entries(medians)
@@ -100,8 +124,8 @@ async function main(): Promise<void> {
         roofs: medians,
         rows: withVerdicts(rows),
       }
-      writeRecord(options.json, record)
-      note(`record: ${options.json}`)
+      if (options.json === '-') console.log(JSON.stringify(record))
+      else writeRecord(options.json, record)
     }
     const below = rows.filter(row => verdictOf(row) === 'below').length
     const judged = rows.filter(row => verdictOf(row) !== undefined).length
@@ -124,7 +148,8 @@ async function runAll(bench: Bench, chosen: readonly BenchCase[]): Promise<Row[]
       .slice(0, 2)
     note(`  ${name} (${((performance.now() - start) / 1000).toFixed(1)} s)  ${shown.join('; ')}`)
   }
-  return rows
+  const products = rows.filter(({ group }) => group === 'product')
+  return [...products, ...lowestProduct(products), ...rows.filter(row => !products.includes(row))]
 }
 
 function roofMedians(roofs: Roofs): Record<string, number> {

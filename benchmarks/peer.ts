@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { packageRoot } from '../lib/native-loader.js'
-import { median } from './statistics.js'
+import { mean } from './statistics.js'
 
 export interface ProductShape {
   m: number
@@ -54,14 +54,18 @@ export class Peer {
     return new Peer(child, reader, lines, (JSON.parse(hello.value) as { onednn: string | null }).onednn)
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
   /** Bytes per second of reading an array of `bytes`. */
   async readBandwidth(bytes: number): Promise<number> {
-    return bytes / median(await this.#ask(`read ${bytes} 5`))
+    return bytes / mean(await this.#ask(`read ${bytes} ${repeatsFor(bytes)}`))
   }
 
   /** Bytes per second, read and written, of scaling an array of `bytes` in place. */
   async scaleBandwidth(bytes: number): Promise<number> {
-    return (2 * bytes) / median(await this.#ask(`scale ${bytes} 5`))
+    return (2 * bytes) / mean(await this.#ask(`scale ${bytes} ${repeatsFor(bytes)}`))
   }
 
   /** Seconds of each of `repeats` products by oneDNN. */
@@ -96,4 +100,9 @@ function build(): string {
   const flags = ['-O3', '-march=native', '-std=c++17', '-ffast-math', '-fopenmp', source, '-o', program]
   execFileSync('g++', withOneDnn ? ['-DWITH_ONEDNN', ...flags, '-ldnnl'] : flags, { stdio: 'pipe' })
   return program
+}
+
+// Enough passes for some 40 ms: a mean over a while meets the machine as the cases do.
+function repeatsFor(bytes: number): number {
+  return Math.max(5, Math.min(1000, Math.round(2.4e9 / bytes)))
 }

@@ -79,7 +79,20 @@ function rounded(_: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
 }
 
-const columns = ['case', 'time', '20 %', '80 %', 'rate', 'roof', 'of roof', 'quiet', 'floor', 'aim', '']
+const columns = [
+  'case',
+  'time',
+  '20 %',
+  '80 %',
+  'rate',
+  'roof',
+  'of roof',
+  'quiet',
+  'floor',
+  'aim',
+  '',
+  'busy',
+]
 const marks: Record<Verdict, string> = { aim: 'aim', floor: 'ok', below: 'BELOW' }
 
 /** One table of all rows, a line between groups. */
@@ -105,6 +118,7 @@ export function cellsOf(row: Row): string[] {
     amount(target?.floor),
     amount(target?.aim),
     verdict ? marks[verdict] : '',
+    seconds ? seconds.others.toFixed(1) : '',
   ]
 }
 

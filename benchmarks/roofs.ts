@@ -5,7 +5,7 @@ import type { Device } from '../lib/tensor/device.js'
 import type { Tensor } from '../lib/tensor/tensor.js'
 import { timeOps } from './bench.js'
 import type { Peer, ProductShape } from './peer.js'
-import { median } from './statistics.js'
+import { mean } from './statistics.js'
 
 const plain = { transposeA: false, transposeB: false }
 const shapes: readonly ProductShape[] = [
@@ -71,14 +71,14 @@ export class Roofs {
     }
   }
 
-  /** FLOPs per second, the larger of our best product and oneDNN's, each the median of a few. */
+  /** FLOPs per second, the larger of our best product and oneDNN's, each over some 50 ms. */
   async matrixRate(): Promise<number> {
     if (this.#ours === undefined) await this.calibrate()
     const { shape, ...operands } = this.#ours as OurProduct
-    const ours = median(await this.#rates(shape, operands, 5))
+    const ours = mean(await this.#rates(shape, operands, 5))
     this.history.ours.push(ours)
     if (this.#peer === undefined || this.#theirs === undefined) return ours
-    const onednn = flopsOf(this.#theirs) / median(await this.#peer.product(this.#theirs, 8))
+    const onednn = flopsOf(this.#theirs) / mean(await this.#peer.product(this.#theirs, 10))
     this.history.onednn.push(onednn)
     return Math.max(ours, onednn)
   }

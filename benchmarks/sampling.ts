@@ -58,7 +58,7 @@ async function sample(bench: Bench, given: SamplingCase): Promise<Row[]> {
     decodeShares.push(steps.decoding / (steps.prompts + steps.decoding))
     return 1 / (steps.prompts + steps.decoding)
   })
-  const seconds = timesOf(paired.seconds)
+  const seconds = timesOf(paired)
   const roof = median(paired.roofs)
   const tokens = sequences * newTokens
   const share = shareOf(paired, 1)

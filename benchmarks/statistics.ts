@@ -1,4 +1,8 @@
-// Medians and quantiles of a few samples.
+// Means, medians and quantiles of a few samples.
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5)
 }
