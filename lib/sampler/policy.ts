@@ -49,8 +49,8 @@ export interface PolicyLoadOptions {
 export interface PolicySaveOptions {
   /** Type of the written weights. Default 'float32'. */
   dtype?: CheckpointDtype
-  /** A folder whose tokenizer files are copied. Default: that the policy was loaded from. */
-  tokenizerFrom?: string
+  /** A folder whose tokenizer files are copied; null: none are. Default: that the policy was loaded from. */
+  tokenizerFrom?: string | null
   maxShardBytes?: number
 }
 
@@ -203,8 +203,8 @@ export class Policy {
           maxShardBytes,
         },
       )
-      const tokenizer = tokenizerFrom ?? this.source
-      if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
+      const tokenizer = tokenizerFrom === undefined ? this.source : tokenizerFrom
+      if (typeof tokenizer === 'string') await copyTokenizer(tokenizer, folder)
     })
   }
 

@@ -143,7 +143,8 @@ export class TrainingRun {
     const metricsBytes = await this.folder.syncMetrics()
     const saved = await this.#store.save(this.step, [
       async folder => {
-        await policy.save(folder)
+        // The policy may come from a checkpoint that is gone by now; the tokenizer is the task's.
+        await policy.save(folder, { tokenizerFrom: null })
         await task.tokenizer.save(folder)
         const state: SavedState = {
           global_step: this.step,
