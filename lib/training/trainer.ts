@@ -100,7 +100,7 @@ export class Trainer {
    * @throws {BusyError} while the policy is in use
    */
   async trainStep(groups: readonly TrainGroup[], options: TrainStepOptions = {}): Promise<StepMetrics> {
-    if (this.#disposed) throw new DisposedError('the trainer was disposed')
+    this.#checkLive()
     const given = checkOptions(options, 'trainStep', ['learningRate'])
     const learningRate = checkNumber(
       given.learningRate ?? this.options.optimizer.learningRate,
@@ -115,6 +115,7 @@ export class Trainer {
 
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
   async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
+    this.#checkLive()
     const checked = this.#check(groups)
     return byGroup(await this.#advantages(checked), checked)
   }
@@ -285,6 +286,7 @@ export class Trainer {
 
   /** The flat gradient of the last update, before clipping, by parameter name. For checks and research. */
   async gradients(): Promise<Map<string, { data: Float32Array; shape: readonly number[] }>> {
+    this.#checkLive()
     const flat = await this.policy.device.readFloat32(this.#gradients)
     return new Map(
       this.policy.model.layout.parameters.map(({ name, offset, size, shape }) => [
@@ -296,6 +298,7 @@ export class Trainer {
 
   /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
   async saveState(folder: string): Promise<TrainerState> {
+    this.#checkLive()
     const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
     await saveOptimizer(folder, moments, this.policy.device)
     return this.#state
@@ -303,12 +306,18 @@ export class Trainer {
 
   /** Takes up a state that saveState wrote. Throws CheckpointError when the file does not fit the policy. */
   async loadState(folder: string, state: TrainerState): Promise<void> {
+    this.#checkLive()
     const { device, model } = this.policy
     const moments = await loadOptimizer(folder, model.layout.size)
     device.write(this.#firstMoment, moments.firstMoment)
     device.write(this.#secondMoment, moments.secondMoment)
     await device.synchronize()
     this.#state = { ...this.#state, ...state }
+  }
+
+  #checkLive(): void {
+    if (this.#disposed) throw new DisposedError('the trainer was disposed')
+    if (this.policy.disposed) throw new DisposedError("the trainer's policy was disposed")
   }
 
   /** Frees moments; the policy stays. Twice is no fault. */
