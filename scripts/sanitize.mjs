@@ -8,7 +8,9 @@ import { buildNative, describeBuild, progressPrinter, root } from './build-nativ
 import { findTools } from './native-tools.mjs'
 
 const flags = '-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
-const defaultTests = ['ops', 'tensor', 'autograd', 'methods', 'native'].map(name => `dist/test/${name}/**/*.test.js`)
+const defaultTests = ['ops', 'tensor', 'autograd', 'methods', 'native'].map(
+  name => `dist/test/${name}/**/*.test.js`,
+)
 
 // The sanitizers must be in the process before node starts. libstdc++ too: they look for its __cxa_throw then.
 function preloads(compiler) {
