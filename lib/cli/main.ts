@@ -51,6 +51,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .version(version, '-V, --version')
     .option('--json-errors', 'the last line of stderr is JSON when the command fails')
     .addHelpText('after', help)
+    .helpCommand('help [command]', 'display help for a command')
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     // Without a command: the help, on stdout.
@@ -163,7 +164,8 @@ export async function main(args: readonly string[]): Promise<number> {
 
 // Commander takes a word that is no command as an argument of the program, since the program has an action of its own.
 function unknownCommand(program: Command, args: readonly string[]): Error | undefined {
-  const word = args.find(argument => !argument.startsWith('-'))
+  const words = args.filter(argument => !argument.startsWith('-'))
+  const word = words[0] === 'help' ? words[1] : words[0]
   const names = [...program.commands.map(command => command.name()), 'help']
   if (word === undefined || names.includes(word)) return undefined
   const nearest = nearestName(word, names)

@@ -2,7 +2,6 @@
 import { fstatSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import {
   answer,
   drawChain,
@@ -129,30 +128,38 @@ async function promptsFor(
   return [newInstance(seed)]
 }
 
-/** Lines of stdin where it is a file or a pipe. A pipe into which nothing comes for a second is taken as none, unless asked for. */
+/**
+ * Lines of stdin where it is a file or a pipe. A pipe into which nothing comes for a second counts as none, unless it
+ * was asked for: many programs leave one open and never write to it.
+ */
 async function stdinLines(asked: boolean): Promise<string[]> {
-  if (!asked) {
-    const status = fstatSync(0)
-    if (!status.isFile() && !status.isFIFO() && !status.isSocket()) return []
-    if (!status.isFile() && !(await inputComes())) return []
-  }
-  const lines: string[] = []
-  for await (const line of createInterface({ input: process.stdin })) if (line !== '') lines.push(line)
-  return lines
+  const status = fstatSync(0)
+  if (!asked && !status.isFile() && !status.isFIFO() && !status.isSocket()) return []
+  const text = await stdinText(asked || status.isFile() ? undefined : noInputAfterMs)
+  return text.split(/\r?\n/).filter(line => line !== '')
 }
 
-function inputComes(): Promise<boolean> {
-  return new Promise(resolve => {
-    const finish = (comes: boolean) => {
-      clearTimeout(timer)
-      process.stdin.off('readable', onReadable).off('end', onEnd)
-      if (!comes) process.stdin.destroy()
-      resolve(comes)
-    }
-    const onReadable = () => finish(true)
-    const onEnd = () => finish(false)
-    const timer = setTimeout(onEnd, noInputAfterMs)
-    process.stdin.once('readable', onReadable).once('end', onEnd)
+function stdinText(giveUpAfterMs: number | undefined): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const timer =
+      giveUpAfterMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            process.stdin.destroy()
+            resolve('')
+          }, giveUpAfterMs)
+    process.stdin
+      .setEncoding('utf8')
+      .on('data', chunk => {
+        clearTimeout(timer)
+        text += chunk
+      })
+      .on('end', () => {
+        clearTimeout(timer)
+        resolve(text)
+      })
+      .on('error', reject)
   })
 }
 

@@ -1,0 +1,84 @@
+// Configuration files: what is read, what is refused, and how overrides become values.
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test from 'ava'
+import { applyOverride, loadTrainConfig, parseConfig } from '../../lib/cli/run-config.js'
+import { ConfigError } from '../../lib/index.js'
+import { packageRoot } from '../../lib/native-loader.js'
+import { temporaryFolder } from '../_helpers/folders.js'
+
+test('YAML and JSON are read alike', t => {
+  const expected = { model: 'a', objective: { clip: false }, adamBetas: [0.9, 1] }
+  t.deepEqual(parseConfig('model: a\nobjective: { clip: false }\nadamBetas: [0.9, 1]\n', 'f'), expected)
+  t.deepEqual(parseConfig(JSON.stringify(expected, null, '\t'), 'f'), expected)
+})
+
+const refused: [string, RegExp][] = [
+  ['', /^f: is empty, expected options$/],
+  ['- a\n', /^f: expected names and values, got \["a"\]$/],
+  ['model: a\nmodel: b\n', /^f:2:1: .*unique/],
+  ['model: [a\n', /^f:\d+:\d+: /],
+  ['model: !!js/function a\n', /^f:1:8: .*tag/],
+  ['a: &x 1\nb: *x\n', /aliases \(\*x\) are not allowed/],
+  ['__proto__: { polluted: 1 }\n', /the name "__proto__" is not allowed/],
+  ['objective: { constructor: 1 }\n', /f: objective: the name "constructor" is not allowed/],
+  ['{"__proto__": {"polluted": 1}}', /the name "__proto__" is not allowed/],
+  ['1: a\n', /the name 1 is not allowed/],
+  ['a: 1\n---\nb: 1\n', /^f:\d+:\d+: /],
+]
+
+for (const [text, message] of refused) {
+  test(`refused: ${JSON.stringify(text)}`, t => {
+    t.throws(() => parseConfig(text, 'f'), { instanceOf: ConfigError, message })
+    t.is(({} as { polluted?: number }).polluted, undefined)
+  })
+}
+
+test('an override is typed by the option it sets', t => {
+  const config: Record<string, unknown> = { objective: { entropyCoef: 1 } }
+  for (const override of [
+    'runName=7',
+    'device=true',
+    'maxSteps=7',
+    'learningRate=1e-4',
+    'objective.clip=false',
+    'objective.shaping.kind=sqrt',
+    'adamBetas=[0.8, 0.9]',
+    'logCompletions=false',
+  ]) {
+    applyOverride(config, override)
+  }
+  t.deepEqual(config, {
+    runName: '7',
+    device: 'true',
+    maxSteps: 7,
+    learningRate: 1e-4,
+    objective: { entropyCoef: 1, clip: false, shaping: { kind: 'sqrt' } },
+    adamBetas: [0.8, 0.9],
+    logCompletions: false,
+  })
+})
+
+test('overrides that cannot be meant are refused', t => {
+  for (const override of ['', '=1', 'a', 'a..b=1', '.a=1', '__proto__.x=1', 'constructor=1', 'model.x=1']) {
+    t.throws(() => applyOverride({ model: 'a' }, override), { instanceOf: ConfigError }, override)
+  }
+  t.throws(() => applyOverride({}, 'adamBetas={__proto__: 1}'), { instanceOf: ConfigError })
+  t.throws(() => applyOverride({}, 'adamBetas=[1'), { instanceOf: ConfigError, message: /not YAML/ })
+})
+
+test('every mistake is named, with the file and the nearest option', async t => {
+  const file = join(await temporaryFolder(t), 'c.yaml')
+  await writeFile(file, 'model: a\nlearning_rate: 1\nmaxSteps: many\n')
+  const error = await t.throwsAsync(loadTrainConfig(file, ['topP=2']), { instanceOf: ConfigError })
+  t.true(error?.message.startsWith(`${file}: `))
+  t.regex(error?.message ?? '', /unknown option "learning_rate", did you mean "learningRate"\?/)
+  t.regex(error?.message ?? '', /maxSteps: /)
+  t.regex(error?.message ?? '', /topP: /)
+})
+
+test('the example configuration is valid', async t => {
+  const config = await loadTrainConfig(join(packageRoot, 'examples/luffy-op-chains.yaml'))
+  t.is(config.method, 'luffy')
+  t.is(config.objective.entropyCoef, 0.003)
+})
