@@ -258,7 +258,8 @@ export async function buildNative({
       status.hint = error instanceof BuildFailure ? error.hint : `the whole log is ${log}`
     }
     status.seconds = Number(((performance.now() - start) / 1000).toFixed(1))
-    if (folder === 'Release')
+    // What the last real build took stays on record.
+    if (folder === 'Release' && !status.upToDate)
       writeFileSync(join(root, 'build/status.json'), `${JSON.stringify(status, null, 2)}\n`)
     return status
   })
