@@ -82,12 +82,12 @@ LUFFY_INLINE int64_t part(int64_t n, int64_t unit, int64_t i, int64_t parts) {
 
 // An operand over one block of k: `depth` long in k and `extent` wide, cut into `parts` strips of at most Width.
 struct Source {
-  const float* from;   // its first element
+  const float* from;  // its first element
   int64_t stride;
-  bool across;         // element (k, j) at from[j * stride + k]; else at from[k * stride + j]
+  bool across;  // element (k, j) at from[j * stride + k]; else at from[k * stride + j]
   int64_t depth;
   int64_t extent;
-  int64_t unit;        // strips start at multiples of it
+  int64_t unit;  // strips start at multiples of it
   int64_t parts;
 
   LUFFY_INLINE int64_t start(int64_t strip) const { return part(extent, unit, strip, parts); }

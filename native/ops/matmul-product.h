@@ -19,14 +19,14 @@ enum class BLayout {
 
 struct Product {
   int64_t m, n, k;
-  const float* a;       // [m,k], or [k,m] when a_transposed
-  int64_t a_stride;     // between rows of what is stored
+  const float* a;    // [m,k], or [k,m] when a_transposed
+  int64_t a_stride;  // between rows of what is stored
   bool a_transposed;
   const float* b;
-  int64_t b_stride;     // unused when packed
+  int64_t b_stride;  // unused when packed
   BLayout b_layout;
-  const float* bias;    // [n] or null
-  float* out;           // [m,n]
+  const float* bias;  // [n] or null
+  float* out;         // [m,n]
   int64_t out_stride;
   bool accumulate;
 };

@@ -14,7 +14,8 @@ constexpr int kPanel = 2 * kLanes;
 
 // Rows of the tallest tile: accumulators, one row of B and one broadcast fill the registers (32 with AVX-512, else 16).
 // Tiles of at most kShortRows rows read A where it is; they may be wider than a panel, because it takes about eight
-// chains to hide the latency of one. Taller ones are one panel wide and read a packed strip of A.
+// chains to hide the latency of one. Taller ones are one panel wide and want the rows of A side by side: a packed
+// strip, or a transposed A where it is.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 14;
 constexpr int kShortRows = 6;
@@ -27,18 +28,18 @@ constexpr int kShortRows = 2;
 constexpr int kStrip = kLanes < 8 ? 8 : kLanes;
 
 struct Tile {
-  int64_t depth;       // length of this block of k
-  const float* a;      // element (row, k) at a[row * a_row + k * a_step]; a packed strip has 1 and kStrip
-  int64_t a_row;
+  int64_t depth;   // length of this block of k
+  const float* a;  // element (row, k) at a[row * a_row + k * a_step]; a packed strip has 1 and kStrip
+  int64_t a_row;   // 1 if there are more than kShortRows rows
   int64_t a_step;
-  const float* b;      // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + column % kPanel]
+  const float* b;  // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + column % kPanel]
   int64_t b_step;
   int64_t b_panel;
   float* out;
   int64_t out_stride;
-  int columns;         // valid columns; the others are not touched
-  bool add;            // out += instead of out =
-  const float* bias;   // [columns], added last; or null
+  int columns;        // valid columns; the others are not touched
+  bool add;           // out += instead of out =
+  const float* bias;  // [columns], added last; or null
 };
 
 using TileKernel = void (*)(const Tile& tile);
@@ -48,7 +49,7 @@ template <int Rows, int Vectors>
 void run_tile(const Tile& tile) {
   constexpr int kPanels = Vectors / 2;
   const int64_t a_row = Rows <= kShortRows ? tile.a_row : 1;
-  const int64_t a_step = Rows <= kShortRows ? tile.a_step : kStrip;
+  const int64_t a_step = tile.a_step;
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     for (int p = 0; p < kPanels; ++p) __builtin_prefetch(tile.out + r * tile.out_stride + p * kPanel, 1);
@@ -124,8 +125,9 @@ LUFFY_INLINE int widest_tile(int rows) {
 LUFFY_INLINE TileKernel tile_kernel(int rows, int panels) {
 #if defined(__AVX512F__)
   static constexpr TileKernel one[] = {
-      run_tile<1, 2>, run_tile<2, 2>, run_tile<3, 2>,  run_tile<4, 2>,  run_tile<5, 2>,  run_tile<6, 2>,  run_tile<7, 2>,
-      run_tile<8, 2>, run_tile<9, 2>, run_tile<10, 2>, run_tile<11, 2>, run_tile<12, 2>, run_tile<13, 2>, run_tile<14, 2>,
+      run_tile<1, 2>,  run_tile<2, 2>,  run_tile<3, 2>,  run_tile<4, 2>,  run_tile<5, 2>,
+      run_tile<6, 2>,  run_tile<7, 2>,  run_tile<8, 2>,  run_tile<9, 2>,  run_tile<10, 2>,
+      run_tile<11, 2>, run_tile<12, 2>, run_tile<13, 2>, run_tile<14, 2>,
   };
   static constexpr TileKernel two[] = {run_tile<1, 4>, run_tile<2, 4>, run_tile<3, 4>,
                                        run_tile<4, 4>, run_tile<5, 4>, run_tile<6, 4>};

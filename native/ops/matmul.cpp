@@ -2,8 +2,8 @@
 //
 // `out` is cut into a grid of tasks, each an independent product on one thread. A task walks blocks of k and blocks of
 // columns; B of such a block is packed and stays in the second-level cache while strips of A, packed as they come,
-// stream past it. B is read where it is when it lies in rows and is used too few times to be worth packing. None of
-// these choices changes an element's chain of additions (see matmul-product.h).
+// stream past it. An operand whose order suits the tile kernel is read where it is when it is used too few times to be
+// worth packing. None of these choices changes an element's chain of additions (see matmul-product.h).
 #include "matmul.h"
 
 #include "matmul-pack.h"
@@ -14,16 +14,18 @@ namespace LUFFY_BACKEND {
 
 namespace {
 
-constexpr int64_t kSmallestTask = 1 << 16;    // multiply-adds that are worth another thread
-constexpr int64_t kTasksPerThread = 4;        // finer than the threads, for a core that is busy with something else
-constexpr int64_t kColumnBlock = 384;         // columns of packed B: at most 768 KiB, in the second-level cache
-constexpr int64_t kRowBlock = 72 * kTileRows; // rows of A kept packed when they meet several blocks of columns
-constexpr int64_t kStripBatch = 4;            // strips of A packed at a time when they stand side by side
-constexpr int64_t kRowsWorthPacking = 100;    // below, B in rows is read where it is
+constexpr int64_t kSmallestTask = 1 << 16;     // multiply-adds that are worth another thread
+constexpr int64_t kTasksPerThread = 4;         // finer than the threads, for a core that is busy with something else
+constexpr int64_t kColumnBlock = 384;          // columns of packed B: at most 768 KiB, in the second-level cache
+constexpr int64_t kRowBlock = 72 * kTileRows;  // rows of A kept packed when they meet several blocks of columns
+constexpr int64_t kStripBatch = 4;             // strips of A packed at a time when they stand side by side
+constexpr int64_t kRowsWorthPacking = 100;     // below, B in rows is read where it is
 
 LUFFY_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 LUFFY_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 LUFFY_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How many parts `out` is cut into.
 struct Grid {
   int64_t rows = 1;
   int64_t columns = 1;
@@ -37,10 +39,11 @@ Grid choose_grid(const Product& product, int threads) {
   const int64_t most = work / kSmallestTask;
   if (threads == 1 || most < 2) return grid;
   double best = 0;
-  for (int64_t tasks = threads * kTasksPerThread; tasks >= threads; tasks /= 2) {
+  for (int64_t tasks = threads * kTasksPerThread; tasks >= 2; tasks /= 2) {
+    if (tasks > most) continue;
     for (int64_t rows = 1; rows <= tasks; ++rows) {
       const int64_t columns = tasks / rows;
-      if (rows * columns != tasks || tasks > larger(most, threads)) continue;
+      if (rows * columns != tasks) continue;
       if (rows > product.m || columns > ceil_div(product.n, kPanel)) continue;
       const double m = static_cast<double>(ceil_div(product.m, rows));
       const double n = static_cast<double>(ceil_div(ceil_div(product.n, kPanel), columns) * kPanel);
@@ -78,7 +81,7 @@ struct Block {
 };
 
 Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                 bool b_in_place, float* scratch) {
+                 bool a_in_place, bool b_in_place, float* scratch) {
   Source a, b;
   a.from = product.a + (product.a_transposed ? k0 * product.a_stride + m0 : m0 * product.a_stride + k0);
   a.stride = product.a_stride;
@@ -94,12 +97,12 @@ Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, 
   b.extent = n1 - n0;
   b.unit = kPanel;
   b.parts = ceil_div(b.extent, kPanel);
-  return {product, k0, depth, m0, m1, n0, n1, m1 - m0 <= kShortRows, b_in_place,
-          scratch + b_scratch_floats(product), scratch, a, b};
+  return {product, k0, depth, m0, m1, n0, n1, a_in_place, b_in_place, scratch + b_scratch_floats(product),
+          scratch, a,  b};
 }
 
-// Strip `strip` of A, packed at `a`, times `panels` panels of B from `panel` on, packed at `b` (each if packed).
-void run_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b) {
+// Strip `strip` of A times `panels` panels of B from `panel` on. a and b: where they are packed, if they are.
+void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b) {
   const Product& product = block.product;
   const int64_t row = block.m0 + block.a.start(strip);
   const int rows = static_cast<int>(block.m0 + block.a.start(strip + 1) - row);
@@ -137,12 +140,13 @@ void run_tile(const Block& block, int64_t strip, const float* a, int64_t panel, 
   tile_kernel(rows, panels)(tile);
 }
 
+// keep_a: strips stay packed for the next block of columns, which then finds a_is_packed.
 void run_block(const Block& block, bool keep_a, bool a_is_packed) {
   const int64_t strips = block.a.parts;
   const int64_t panels = block.b.parts;
   const int64_t a_floats = kStrip * block.depth;
   const int64_t b_floats = kPanel * block.depth;
-  // Panels in place, all but an incomplete last one, and those packed, which are used together only with their like.
+  // Panels read in place: all but an incomplete last one. A tile never spans panels of both kinds.
   const int64_t in_place = block.b_in_place ? (block.n1 - block.n0) / kPanel : 0;
   if (block.product.b_layout != BLayout::packed) pack<kPanel>(block.b, in_place, panels, block.b_scratch);
   const int widest = widest_tile(static_cast<int>(smaller(block.m1 - block.m0, kTileRows)));
@@ -157,7 +161,7 @@ void run_block(const Block& block, bool keep_a, bool a_is_packed) {
         const int64_t alike = (panel < in_place ? in_place : panels) - panel;
         wide = widest;
         while (wide > alike) wide /= 2;
-        run_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats);
+        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats);
       }
     }
   }
@@ -168,14 +172,17 @@ void run_task(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_
   const int64_t column_blocks = ceil_div(n1 - n0, kColumnBlock);
   const bool keep_a = column_blocks > 1;
   const int64_t row_blocks = keep_a ? ceil_div(m1 - m0, kRowBlock) : 1;
+  const bool a_in_place = m1 - m0 <= kShortRows || (product.a_transposed && !keep_a);
   const bool b_in_place = product.b_layout == BLayout::rows && m1 - m0 < kRowsWorthPacking;
   for (int64_t i = 0; i < row_blocks; ++i) {
     for (int64_t k0 = 0; k0 < product.k; k0 += longest) {
       for (int64_t j = 0; j < column_blocks; ++j) {
-        const Block block = make_block(product, k0, smaller(longest, product.k - k0),  //
-                                       m0 + part(m1 - m0, 1, i, row_blocks), m0 + part(m1 - m0, 1, i + 1, row_blocks),
-                                       n0 + part(n1 - n0, kPanel, j, column_blocks),
-                                       n0 + part(n1 - n0, kPanel, j + 1, column_blocks), b_in_place, scratch);
+        const int64_t block_m0 = m0 + part(m1 - m0, 1, i, row_blocks);
+        const int64_t block_m1 = m0 + part(m1 - m0, 1, i + 1, row_blocks);
+        const int64_t block_n0 = n0 + part(n1 - n0, kPanel, j, column_blocks);
+        const int64_t block_n1 = n0 + part(n1 - n0, kPanel, j + 1, column_blocks);
+        const Block block = make_block(product, k0, smaller(longest, product.k - k0), block_m0, block_m1, block_n0,
+                                       block_n1, a_in_place, b_in_place, scratch);
         run_block(block, keep_a, j > 0);
       }
     }
