@@ -259,7 +259,7 @@ export async function buildNative({
     }
     status.seconds = Number(((performance.now() - start) / 1000).toFixed(1))
     // What the last real build took stays on record.
-    if (folder === 'Release' && !status.upToDate)
+    if (folder === 'Release' && !(status.upToDate && readBuildStatus()?.ok))
       writeFileSync(join(root, 'build/status.json'), `${JSON.stringify(status, null, 2)}\n`)
     return status
   })
