@@ -12,11 +12,11 @@ import { Device } from '../tensor/device.js'
 import { Trainer } from '../training/trainer.js'
 import { print, tableStyle } from './terminal.js'
 
-/** Runs the benchmark with the arguments as they are; returns its exit code. */
+/** Runs the benchmark with the arguments as they are; returns its exit code. `json` is for the short measurement. */
 export async function runBench(args: readonly string[], json: boolean): Promise<number> {
   const script = join(packageRoot, 'dist/benchmarks/main.js')
   if (!existsSync(script)) return measure(json)
-  const child = spawn(process.execPath, [script, ...args, ...(json ? ['--json'] : [])], { stdio: 'inherit' })
+  const child = spawn(process.execPath, [script, ...args], { stdio: 'inherit' })
   // The terminal sends Ctrl-C to both; this process waits for what the benchmark makes of it.
   const ignore = () => {}
   process.on('SIGINT', ignore)

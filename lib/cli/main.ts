@@ -40,7 +40,7 @@ const number = (min: number) => (text: string) => {
 const collect = (value: string, earlier: string[]) => [...earlier, value]
 const setHelp = 'an option of the configuration, such as objective.entropyCoef=0.003 (repeatable)'
 
-function buildProgram(finish: (exitCode: number) => void): Command {
+function buildProgram(args: readonly string[], finish: (exitCode: number) => void): Command {
   const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
     version: string
   }
@@ -115,9 +115,10 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .argument('[arguments...]', 'arguments of the benchmark')
     .option('--json', 'print JSON', false)
     .allowUnknownOption()
-    .action(async (args, options) => {
+    .action(async (_, options) => {
       const { runBench } = await import('./bench.js')
-      finish(await runBench(args, options.json))
+      const own = args.slice(args.indexOf('bench') + 1).filter(argument => argument !== '--json-errors')
+      finish(await runBench(own, options.json))
     })
 
   program
@@ -146,7 +147,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
 /** Runs the command and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode = 0
-  const program = buildProgram(code => {
+  const program = buildProgram(args, code => {
     exitCode = code
   })
   try {
