@@ -4,11 +4,11 @@
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/tensor/device.js'
 import { type Bench, type BenchCase, type Row, verdictOf } from './bench.js'
+import { cases } from './cases.js'
 import { Contention } from './contention.js'
-import { lossCases } from './losses.js'
-import { memoryCases } from './memory.js'
+import { lowestProduct } from './ops/matmul.js'
 import { Peer } from './peer.js'
-import { lowestProduct, productCases } from './products.js'
+import { PyTorch } from './pytorch.js'
 import {
   type BenchRecord,
   commitOf,
@@ -19,19 +19,7 @@ import {
   writeRecord,
 } from './record.js'
 import { Roofs } from './roofs.js'
-import { samplingCases } from './sampling.js'
-import { sharedPromptCases } from './shared-prompts.js'
 import { median } from './statistics.js'
-import { trainingCases } from './training.js'
-
-const cases: readonly BenchCase[] = [
-  ...productCases,
-  ...lossCases,
-  ...trainingCases,
-  ...samplingCases,
-  ...sharedPromptCases,
-  ...memoryCases,
-]
 
 const help = `npm run bench [-- options]
   --only NAME   the cases whose name holds NAME (several: separated by commas)
@@ -41,6 +29,7 @@ const help = `npm run bench [-- options]
   --threads N   threads of the device and of its peers (default 2)
   --json FILE   write a record of the run; without FILE it goes to the standard output
   --check       exit with 1 when a case is below its floor
+  --peers       run the same cases in PyTorch, where python3-torch is installed
   --profile     print the time per op of the larger cases`
 
 // `--json` may stand alone.
@@ -58,6 +47,7 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '2' },
     json: { type: 'string' },
     check: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -100,12 +90,18 @@ async function main(): Promise<void> {
       note,
     }
     await roofs.calibrate()
-    const rows = await runAll(bench, chosen)
+    const pytorch = options.peers ? PyTorch.find(threads) : undefined
+    if (options.peers) note(pytorch ? `PyTorch ${pytorch.version}` : 'without PyTorch (no python3-torch)')
+    const rows = await runAll(bench, chosen, pytorch)
     load.after = currentLoad()
     const table = tableOf(rows, process.stdout.isTTY ? 'unicode' : 'ascii')
     if (options.json === '-') note(table)
     else console.log(table)
     note('rate and roof: the same unit; quiet: the fastest fifth of both sides; busy: cores that others used')
+    for (const { name, details } of rows) {
+      const times = details?.timesFasterThanPyTorch
+      if (typeof times === 'number') note(`${name}: ${times.toFixed(1)} times as fast as PyTorch`)
+    }
     const medians = roofMedians(roofs)
     note(
       `roofs: ${Object.entries(medians)
@@ -120,6 +116,7 @@ async function main(): Promise<void> {
         machine,
         load,
         onednn: peer?.onednn ?? null,
+        pytorch: pytorch?.version ?? null,
         options: { quick: options.quick, only: options.only ?? null },
         roofs: medians,
         rows: withVerdicts(rows),
@@ -136,12 +133,17 @@ async function main(): Promise<void> {
   }
 }
 
-async function runAll(bench: Bench, chosen: readonly BenchCase[]): Promise<Row[]> {
+async function runAll(
+  bench: Bench,
+  chosen: readonly BenchCase[],
+  pytorch: PyTorch | undefined,
+): Promise<Row[]> {
   const rows: Row[] = []
   for (const { name, run } of chosen) {
     const start = performance.now()
     const made = await run(bench)
     bench.device.trim()
+    await pytorch?.compare(name, made)
     rows.push(...made)
     const shown = made
       .map(row => (row.result ? `${row.name}: ${row.result.value.toFixed(2)} ${row.result.unit}` : row.name))

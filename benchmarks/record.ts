@@ -17,6 +17,7 @@ export interface BenchRecord {
   /** The machine's load when the run began and ended: above `threads`, others were at work. */
   load: { before: number; after: number }
   onednn: string | null
+  pytorch: string | null
   options: { quick: boolean; only: string | null }
   /** Medians over the run: GFLOP/s and GB/s. */
   roofs: Record<string, number>

@@ -33,7 +33,7 @@ async function compare(bench: Bench, config: PolicyOptions): Promise<Row[]> {
     return (performance.now() - start) / 1000
   }
   const paired = await inTurns(
-    { ...bench, rounds: 3 },
+    { ...bench, rounds: bench.quick ? 1 : 3 },
     () => timed(sharing),
     () => timed(repeating),
   )

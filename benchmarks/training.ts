@@ -57,8 +57,8 @@ async function train(bench: Bench, { policy: config, sequences, length }: Traini
   return [
     row,
     {
-      group: 'event loop',
-      name: `p99 delay, ${millions(policy.parameterCount)}`,
+      group: 'step',
+      name: `  p99 of the event loop's delay, ${millions(policy.parameterCount)}`,
       result: { value: delay.percentile(99) / 1e6, unit: 'ms' },
       target: eventLoopTarget,
     },

@@ -1,9 +1,9 @@
 // matmul against oneDNN: the shapes of training and decoding, each side transposed or not.
-import { matmul } from '../lib/ops/matmul.js'
-import { type Bench, type BenchCase, callsFor, inTurns, type Row, rowOf, timeOps } from './bench.js'
-import type { ProductShape } from './peer.js'
-import { flopsOf, nameOf, operandsOf } from './roofs.js'
-import { mean, quantile } from './statistics.js'
+import { matmul } from '../../lib/ops/matmul.js'
+import { type Bench, type BenchCase, callsFor, inTurns, type Row, rowOf, timeOps } from '../bench.js'
+import type { ProductShape } from '../peer.js'
+import { flopsOf, nameOf, operandsOf } from '../roofs.js'
+import { mean, quantile } from '../statistics.js'
 
 const sizes = [
   [4096, 384, 1024],

@@ -1,12 +1,17 @@
 // logits-policy-loss in place against scaling an array of that size in place, both counted as 8 bytes a logit.
-import { cast } from '../lib/ops/cast.js'
-import { logitsPolicyLossKernel } from '../lib/ops/logits-policy-loss.js'
-import { createMetricSums } from '../lib/ops/policy-loss.js'
-import { nativeObjective, type Objective, resolveObjective, TokenKind } from '../lib/ops/policy-objective.js'
-import type { Tensor } from '../lib/tensor/tensor.js'
-import { type Bench, type BenchCase, inTurns, type Row, rowOf } from './bench.js'
-import { randomTokens } from './policies.js'
-import { randomFloats } from './roofs.js'
+import { cast } from '../../lib/ops/cast.js'
+import { logitsPolicyLossKernel } from '../../lib/ops/logits-policy-loss.js'
+import { createMetricSums } from '../../lib/ops/policy-loss.js'
+import {
+  nativeObjective,
+  type Objective,
+  resolveObjective,
+  TokenKind,
+} from '../../lib/ops/policy-objective.js'
+import type { Tensor } from '../../lib/tensor/tensor.js'
+import { type Bench, type BenchCase, inTurns, type Row, rowOf } from '../bench.js'
+import { randomTokens } from '../policies.js'
+import { randomFloats } from '../roofs.js'
 
 interface LossCase {
   rows: number
