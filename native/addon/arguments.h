@@ -124,6 +124,9 @@ template <class T>
 struct Argument<T, std::void_t<decltype(T::fields(std::declval<AnyVisitor>()))>> {
   static T from(const Place& place, napi_value value) {
     T result{};
+    napi_valuetype given = napi_undefined;
+    napi_typeof(place.env, value, &given);
+    if (given != napi_object) throw ArgumentError(ArgumentError::Kind::type, place.text() + " must be an object");
     T::fields([&](const char* name, auto member) {
       napi_value field = nullptr;
       if (napi_get_named_property(place.env, value, name, &field) != napi_ok) {

@@ -24,31 +24,37 @@ Completions::Completions(napi_env env, Device& device) : env_(env), device_(devi
   napi_add_env_cleanup_hook(env, &Completions::tear_down, this);
 }
 
+// The environment ends, and its promises with it.
 void Completions::tear_down(void* data) {
   auto* completions = static_cast<Completions*>(data);
   completions->device_.stop();
-  completions->close();
+  completions->end_delivery();
 }
 
 napi_value Completions::promise(std::shared_ptr<std::vector<char>> bytes) {
   napi_value promise = nullptr;
   napi_deferred deferred = nullptr;
   napi_create_promise(env_, &deferred, &promise);
-  auto* pending = new Pending{this, deferred, std::move(bytes), nullptr};
-  if (waiting_++ == 0) napi_ref_threadsafe_function(env_, function_);
+  auto pending = std::make_shared<Pending>(Pending{this, deferred, std::move(bytes), nullptr});
+  if (waiting_.empty()) napi_ref_threadsafe_function(env_, function_);
+  waiting_.insert(pending);
   napi_threadsafe_function function = function_;
   device_.stream().on_complete([pending, function](const StreamError* error) {
     if (error != nullptr) pending->error = std::make_unique<StreamError>(*error);
-    napi_call_threadsafe_function(function, pending, napi_tsfn_nonblocking);
+    auto* delivery = new std::shared_ptr<Pending>(pending);
+    if (napi_call_threadsafe_function(function, delivery, napi_tsfn_nonblocking) != napi_ok) delete delivery;
   });
   return promise;
 }
 
 void Completions::settle(napi_env env, napi_value, void*, void* data) {
-  std::unique_ptr<Pending> pending(static_cast<Pending*>(data));
-  if (env == nullptr) return;  // the environment is gone, and its promises with it
+  const std::unique_ptr<std::shared_ptr<Pending>> delivery(static_cast<std::shared_ptr<Pending>*>(data));
+  const std::shared_ptr<Pending>& pending = *delivery;
+  // Without an environment the promises are gone, without an owner this one was rejected by close().
+  if (env == nullptr || pending->owner == nullptr) return;
   Completions* owner = pending->owner;
-  if (--owner->waiting_ == 0) napi_unref_threadsafe_function(env, owner->function_);
+  owner->waiting_.erase(pending);
+  if (owner->waiting_.empty()) napi_unref_threadsafe_function(env, owner->function_);
   if (pending->error) {
     napi_reject_deferred(env, pending->deferred, stream_error_value(env, *pending->error));
     return;
@@ -69,6 +75,15 @@ void Completions::settle(napi_env env, napi_value, void*, void* data) {
 }
 
 void Completions::close() {
+  for (const std::shared_ptr<Pending>& pending : waiting_) {
+    pending->owner = nullptr;
+    napi_reject_deferred(env_, pending->deferred, disposed_value(env_, "this device was closed before it was done"));
+  }
+  waiting_.clear();
+  end_delivery();
+}
+
+void Completions::end_delivery() {
   if (function_ == nullptr) return;
   napi_remove_env_cleanup_hook(env_, &Completions::tear_down, this);
   napi_release_threadsafe_function(function_, napi_tsfn_abort);

@@ -5,7 +5,7 @@
 
 #include <memory>
 #include <string>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "../core/device.h"
@@ -25,18 +25,20 @@ class Completions {
   // that holds a copy of them. Rejects with the error that poisoned the stream.
   napi_value promise(std::shared_ptr<std::vector<char>> bytes);
 
-  // Ends delivery; the stream must have been stopped before. Also happens by itself when the environment ends.
+  // Rejects what still waits and ends delivery; the stream must have been stopped before.
   void close();
 
  private:
   struct Pending;
+  void end_delivery();
   static void tear_down(void* data);
   static void settle(napi_env env, napi_value callback, void* context, void* data);
 
   napi_env env_;
   Device& device_;
   napi_threadsafe_function function_ = nullptr;
-  size_t waiting_ = 0;  // promises not settled; the process stays alive while there are any
+  // Promises not settled; the process stays alive while there are any.
+  std::unordered_set<std::shared_ptr<Pending>> waiting_;
 };
 
 struct OpenDevice {

@@ -35,6 +35,8 @@ napi_value stream_error_value(napi_env env, const StreamError& error) {
   return value;
 }
 
+napi_value disposed_value(napi_env env, const char* message) { return error_with_code(env, "DISPOSED", message); }
+
 napi_value out_of_memory_value(napi_env env, const char* message, unsigned long long bytes) {
   napi_value value = error_with_code(env, "OUT_OF_MEMORY", message);
   set_number(env, value, "bytes", static_cast<double>(bytes));

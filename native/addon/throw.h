@@ -18,6 +18,7 @@ struct ArgumentError : std::runtime_error {
 };
 
 napi_value stream_error_value(napi_env env, const StreamError& error);
+napi_value disposed_value(napi_env env, const char* message);
 napi_value out_of_memory_value(napi_env env, const char* message, unsigned long long bytes);
 
 // Throws the C++ exception in flight as a JavaScript exception. Call it in a catch block; never lets one through.
