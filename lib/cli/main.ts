@@ -175,5 +175,9 @@ function unknownCommand(program: Command, args: readonly string[]): Error | unde
   })
 }
 
+// What no await sees (a stream's error, a rejection nobody handles) ends the command like any other error.
+process.on('uncaughtException', error => {
+  process.exit(reportError(describeError(error), error, process.argv.includes('--json-errors')))
+})
 handleClosedPipes()
 process.exitCode = await main(process.argv.slice(2))
