@@ -2,10 +2,16 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { native } from '../lib/native.js'
 import { packageRoot } from '../lib/native-loader.js'
 import type { Row } from './bench.js'
 
 const python = '/usr/bin/python3'
+// OpenBLAS 0.3.21 does not know newer processors with AVX-512 and would use AVX2 there.
+const openBlas =
+  native().systemInfo().isas.includes('avx512') && process.env.OPENBLAS_CORETYPE === undefined
+    ? { OPENBLAS_CORETYPE: 'SkylakeX' }
+    : {}
 const named = new Set([
   'logits-policy-loss 512x32000',
   'logits-policy-loss 128x151936',
@@ -43,12 +49,14 @@ export class PyTorch {
     if (!named.has(name) || row?.seconds === undefined) return
     const script = join(packageRoot, 'benchmarks/pytorch/compare.py')
     const { stdout } = await promisify(execFile)(python, [script, String(this.#threads), name], {
-      env: { ...process.env, OMP_NUM_THREADS: String(this.#threads) },
+      env: { ...process.env, ...openBlas, OMP_NUM_THREADS: String(this.#threads) },
     })
-    const seconds = (JSON.parse(stdout) as { seconds: Record<string, number> }).seconds[name] as number
+    const answer = JSON.parse(stdout) as { seconds: Record<string, number>; matrixGflops: number }
+    const seconds = answer.seconds[name] as number
     row.details = {
       ...row.details,
       pytorchSeconds: seconds,
+      pytorchMatrixGflops: answer.matrixGflops,
       timesFasterThanPyTorch: seconds / row.seconds.median,
     }
   }

@@ -1,7 +1,8 @@
 """The benchmark's losses, training steps and sampling in eager PyTorch, for scale.
 
-Prints one JSON object: {"torch": version, "threads": n, "seconds": {case: median seconds}}. Run by `npm run bench --
---peers` when /usr/bin/python3 can import torch (Debian's python3-torch); never a dependency of luffy.
+Prints one JSON object: {"torch": version, "threads": n, "matrixGflops": rate, "seconds": {case: median seconds}}. Run
+by `npm run bench -- --peers` when /usr/bin/python3 can import torch (Debian's python3-torch, and libopenblas0-openmp:
+without it the products are those of the reference BLAS, 30 times slower); never a dependency of luffy.
 Usage: compare.py [threads] [case ...]; without cases all are run.
 """
 
@@ -171,13 +172,19 @@ def timed(run):
     return statistics.median(seconds)
 
 
+def matrix_gflops():
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    return 2 * 1024**3 / timed(lambda: a @ b) / 1e9
+
+
 def main():
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     chosen = sys.argv[2:] or list(CASES)
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     seconds = {name: timed(CASES[name]()) for name in chosen}
-    print(json.dumps({"torch": torch.__version__, "threads": threads, "seconds": seconds}))
+    rate = matrix_gflops()
+    print(json.dumps({"torch": torch.__version__, "threads": threads, "matrixGflops": rate, "seconds": seconds}))
 
 
 if __name__ == "__main__":
