@@ -98,12 +98,4 @@ Environment& Environment::of(napi_env env) {
   return *static_cast<Environment*>(data);
 }
 
-void Environment::report_memory() {
-  int64_t live = 0;
-  devices.for_each([&](OpenDevice& open) { live += static_cast<int64_t>(open.device->pool().live_bytes()); });
-  int64_t total = 0;
-  if (live != reported_) napi_adjust_external_memory(env, live - reported_, &total);
-  reported_ = live;
-}
-
 }  // namespace luffy::addon

@@ -54,15 +54,11 @@ class Environment {
 
   static Environment& of(napi_env env);
 
-  // Tells V8's garbage collector how much native memory hangs on its handles.
-  void report_memory();
-
   napi_env env;
   HandleTable<OpenDevice> devices;
+  // V8 is not told of this memory: handles are numbers, which no collection frees, and reports would only provoke
+  // collections, milliseconds each, in the middle of every step.
   HandleTable<TensorEntry> tensors;
-
- private:
-  int64_t reported_ = 0;
 };
 
 }  // namespace luffy::addon

@@ -104,7 +104,6 @@ napi_value close_device(napi_env env, napi_callback_info info) {
   open.completions->close();
   HandleFault fault = HandleFault::none;
   environment.devices.remove(number_of(place, call.values[0]), fault);
-  environment.report_memory();
   return undefined(env);
 }
 
@@ -178,7 +177,6 @@ napi_value allocate(napi_env env, napi_callback_info info) {
   entry.storage = std::make_shared<Storage>(open.device, bytes);
   entry.view.data = entry.storage->data();
   const double handle = environment.tensors.insert(std::move(entry));
-  environment.report_memory();
   return number(env, handle);
 }
 
@@ -218,7 +216,6 @@ napi_value release(napi_env env, napi_callback_info info) {
   if (fault == HandleFault::foreign || fault == HandleFault::not_a_handle) {
     throw ArgumentError(ArgumentError::Kind::type, "release: argument 0 is not a tensor of this thread");
   }
-  environment.report_memory();
   return undefined(env);
 }
 
