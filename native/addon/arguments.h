@@ -20,7 +20,7 @@ struct Place {
   napi_env env;
   Environment& environment;
   const char* function;
-  int index;  // of the argument, from 0
+  int index;                       // of the argument, from 0
   const Device* device = nullptr;  // tensors must live there, when it is given
 
   std::string text() const { return std::string(function) + ": argument " + std::to_string(index); }
@@ -54,7 +54,8 @@ T& entry_of(const Place& place, HandleTable<T>& table, napi_value value, const c
       throw ArgumentError(ArgumentError::Kind::disposed, what + ": this " + noun + " was disposed");
     case HandleFault::foreign:
       throw ArgumentError(ArgumentError::Kind::type, what + ": this " + noun + " belongs to another thread");
-    default: throw ArgumentError(ArgumentError::Kind::type, what + " is not a " + noun);
+    default:
+      throw ArgumentError(ArgumentError::Kind::type, what + " is not a " + noun);
   }
 }
 

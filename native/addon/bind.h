@@ -66,8 +66,8 @@ napi_value enqueue_op(napi_env env, napi_callback_info info, void (*OpTable::*me
   Environment& environment = Environment::of(env);
   OpenDevice& open = entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device");
   Device* device = open.device.get();
-  std::tuple<A...> arguments{Argument<A>::from(
-      Place{env, environment, call.name, static_cast<int>(I) + 1, device}, call.values[I + 1])...};
+  std::tuple<A...> arguments{
+      Argument<A>::from(Place{env, environment, call.name, static_cast<int>(I) + 1, device}, call.values[I + 1])...};
   auto function = device->backend().ops->*member;
   device->stream().enqueue(
       call.name,

@@ -51,9 +51,15 @@ void throw_current(napi_env env) noexcept {
     throw;
   } catch (const ArgumentError& error) {
     switch (error.kind) {
-      case ArgumentError::Kind::type: napi_throw_type_error(env, "INVALID_ARGUMENT", error.what()); return;
-      case ArgumentError::Kind::range: napi_throw_range_error(env, "INVALID_ARGUMENT", error.what()); return;
-      case ArgumentError::Kind::disposed: napi_throw_error(env, "DISPOSED", error.what()); return;
+      case ArgumentError::Kind::type:
+        napi_throw_type_error(env, "INVALID_ARGUMENT", error.what());
+        return;
+      case ArgumentError::Kind::range:
+        napi_throw_range_error(env, "INVALID_ARGUMENT", error.what());
+        return;
+      case ArgumentError::Kind::disposed:
+        napi_throw_error(env, "DISPOSED", error.what());
+        return;
     }
   } catch (const OutOfMemory& error) {
     napi_throw(env, out_of_memory_value(env, error.what(), error.bytes));

@@ -15,7 +15,7 @@ namespace luffy {
 }  // namespace luffy
 
 // LUFFY_CHECK(condition, "linear: expected x [T, %lld], got [T, %lld]", k, x.shape[1]);
-#define LUFFY_CHECK(condition, ...)                          \
-  do {                                                       \
+#define LUFFY_CHECK(condition, ...)                                    \
+  do {                                                                 \
     if (__builtin_expect(!(condition), 0)) ::luffy::fail(__VA_ARGS__); \
   } while (0)

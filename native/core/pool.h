@@ -34,8 +34,8 @@ class Pool {
   // Gives all cached memory back (in stream order).
   void trim();
 
-  size_t live_bytes() const { return live_; }    // asked for and not released
-  size_t peak_bytes() const { return peak_; }    // the largest live_bytes() so far
+  size_t live_bytes() const { return live_; }  // asked for and not released
+  size_t peak_bytes() const { return peak_; }  // the largest live_bytes() so far
   size_t cached_bytes() const { return cached_; }
   size_t live_blocks() const { return blocks_; }
   void reset_peak() { peak_ = live_; }

@@ -34,13 +34,13 @@ constexpr int kCandidates = 3;
 const Candidate* candidates() {
   static const Candidate list[kCandidates] = {
 #if defined(__x86_64__)
-      {"avx512", &op_table_cpu_avx512, has_avx512()},
-      {"avx2", &op_table_cpu_avx2, has_avx2()},
+    {"avx512", &op_table_cpu_avx512, has_avx512()},
+    {"avx2", &op_table_cpu_avx2, has_avx2()},
 #else
-      {"avx512", nullptr, false},
-      {"avx2", nullptr, false},
+    {"avx512", nullptr, false},
+    {"avx2", nullptr, false},
 #endif
-      {"baseline", &op_table_cpu_baseline, true},
+    {"baseline", &op_table_cpu_baseline, true},
   };
   return list;
 }
@@ -51,7 +51,8 @@ Backend cpu_backend(const char* isa) {
   for (int i = 0; i < kCandidates; ++i) {
     const Candidate& candidate = candidates()[i];
     const bool named = std::strcmp(isa, candidate.isa) == 0;
-    if (named) LUFFY_CHECK(candidate.supported, "this processor does not run the %s kernels (it runs %s)", isa, cpu_isas());
+    if (named)
+      LUFFY_CHECK(candidate.supported, "this processor does not run the %s kernels (it runs %s)", isa, cpu_isas());
     if (candidate.supported && (named || isa[0] == '\0')) return {candidate.ops, "cpu", candidate.isa};
   }
   fail("unknown instruction set \"%s\", expected one of %s", isa, cpu_isas());

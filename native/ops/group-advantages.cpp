@@ -11,7 +11,7 @@ struct Group {
   int32_t id;
   int64_t members;  // that count for the mean
   double sum;
-  double squares;   // of deviations from the mean
+  double squares;  // of deviations from the mean
   double mean;
   double scale;
 };

@@ -14,8 +14,8 @@
 namespace luffy {
 namespace LUFFY_BACKEND {
 
-void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed /* optional */,
-                    Tensor bias /* optional */, Tensor out);
+void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed /* optional */, Tensor bias /* optional */,
+                    Tensor out);
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate);
 void linear_backward_weight(Context& context, Tensor grad_out, Tensor x, Tensor grad_weight,
                             Tensor grad_bias /* optional */);

@@ -19,10 +19,10 @@ namespace luffy {
 template <class Real>
 struct TokenInput {
   TokenKind kind;
-  bool has_old;        // otherwise the old log-probability is the current one
+  bool has_old;  // otherwise the old log-probability is the current one
   bool has_reference;
-  bool has_teacher;    // otherwise the teacher's probability is 1
-  Real log_prob;       // may be more exact than float32, in which old ones are kept
+  bool has_teacher;  // otherwise the teacher's probability is 1
+  Real log_prob;     // may be more exact than float32, in which old ones are kept
   Real old_log_prob;
   Real advantage;
   Real weight;
@@ -36,14 +36,14 @@ struct TokenLoss {
   bool clipped;
   bool ratio_clamped;
   bool underflow;
-  bool finite;         // loss and gradient both are, the gradient as the float32 number it is stored as
-  Real loss;           // weight * (objective + klCoef * k3)
-  Real gradient;       // d loss / d logProb
-  Real objective;      // without weight
-  Real ratio;          // off-policy: shaped and capped
-  Real probability;    // on-policy: of the old policy; off-policy: of the current one
-  Real log_ratio;      // on-policy: old - new log-probability, before the clamp
-  Real reference_kl;   // k3
+  bool finite;        // loss and gradient both are, the gradient as the float32 number it is stored as
+  Real loss;          // weight * (objective + klCoef * k3)
+  Real gradient;      // d loss / d logProb
+  Real objective;     // without weight
+  Real ratio;         // off-policy: shaped and capped
+  Real probability;   // on-policy: of the old policy; off-policy: of the current one
+  Real log_ratio;     // on-policy: old - new log-probability, before the clamp
+  Real reference_kl;  // k3
 };
 
 namespace policy_math {
@@ -93,7 +93,8 @@ LUFFY_HD LUFFY_INLINE void shape_ratio(const PolicyObjective& objective, Real lo
       *derivative = exponent * *f;
       return;
     }
-    case Shaping::none: break;
+    case Shaping::none:
+      break;
   }
   *f = exp_of(log_x);
   *derivative = *f;

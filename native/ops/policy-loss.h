@@ -20,9 +20,8 @@ namespace luffy {
 namespace LUFFY_BACKEND {
 
 void policy_loss(Context& context, Tensor log_probs, Tensor old_log_probs /* optional */, Tensor advantages,
-                 Tensor weights, Tensor kinds, Tensor ref_log_probs /* optional */,
-                 Tensor teacher_probs /* optional */, PolicyObjective objective, Tensor grad_log_probs,
-                 Tensor metrics);
+                 Tensor weights, Tensor kinds, Tensor ref_log_probs /* optional */, Tensor teacher_probs /* optional */,
+                 PolicyObjective objective, Tensor grad_log_probs, Tensor metrics);
 
 }  // namespace LUFFY_BACKEND
 }  // namespace luffy

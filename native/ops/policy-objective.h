@@ -14,7 +14,7 @@ enum TokenKind : uint8_t { kMasked = 0, kOnPolicy = 1, kOffPolicy = 2, kSupervis
 enum class Shaping : int32_t { none = 0, regularized = 1, sqrt = 2, power = 3 };
 
 struct PolicyObjective {
-  double clip_low = 0;         // PPO clip of the on-policy ratio to [1 - clip_low, 1 + clip_high]; both 0 = no clip
+  double clip_low = 0;  // PPO clip of the on-policy ratio to [1 - clip_low, 1 + clip_high]; both 0 = no clip
   double clip_high = 0;
   double dual_clip = 0;        // bound c > 1 on -A r for A < 0 (loss <= -c A); 0 = off
   double log_ratio_clamp = 0;  // on-policy log-ratio limited to [-x, x]; 0 = off
@@ -44,17 +44,17 @@ struct PolicyObjective {
 // The sums that the loss kernels add to `metrics[kMetricCount]` (float64, +=). Means are taken by the caller, over the
 // whole update. Order is part of the border: lib/ops/policy-objective.ts names the same indices.
 enum Metric : int {
-  kMetricPolicyLoss = 0,         // sum of weight * (token loss + klCoef * k3), the policy loss of the update
-  kMetricEntropy = 1,            // sum of entropies over unmasked tokens
-  kMetricTokens = 2,             // unmasked tokens
+  kMetricPolicyLoss = 0,  // sum of weight * (token loss + klCoef * k3), the policy loss of the update
+  kMetricEntropy = 1,     // sum of entropies over unmasked tokens
+  kMetricTokens = 2,      // unmasked tokens
   kMetricOnPolicyTokens = 3,
   kMetricOffPolicyTokens = 4,
   kMetricSupervisedTokens = 5,
-  kMetricOnPolicyLoss = 6,       // sum of unweighted token losses, on-policy
+  kMetricOnPolicyLoss = 6,  // sum of unweighted token losses, on-policy
   kMetricOffPolicyLoss = 7,
-  kMetricSupervisedLoss = 8,     // sum of -logProb, supervised
-  kMetricClipped = 9,            // on-policy tokens where the clip binds (as PPO counts: clipped loss > unclipped loss)
-  kMetricApproxKl = 10,          // sum of old - new log-probability, on-policy
+  kMetricSupervisedLoss = 8,  // sum of -logProb, supervised
+  kMetricClipped = 9,         // on-policy tokens where the clip binds (as PPO counts: clipped loss > unclipped loss)
+  kMetricApproxKl = 10,       // sum of old - new log-probability, on-policy
   kMetricOnPolicyProbability = 11,   // sum of exp(oldLogProbs), on-policy
   kMetricOffPolicyProbability = 12,  // sum of exp(logProbs), off-policy
   kMetricOffPolicyRatio = 13,        // sum of the shaped, capped ratio, off-policy

@@ -14,7 +14,7 @@ namespace LUFFY_BACKEND {
 struct Candidates {
   int64_t count;
   float* logits;
-  float* weights;   // exp((x - largest) / temperature)
+  float* weights;  // exp((x - largest) / temperature)
   int32_t* tokens;
   float* spare_logits;  // room for a selection
   float* spare_weights;

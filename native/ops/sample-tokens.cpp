@@ -132,9 +132,9 @@ double sure_bound(const SamplingOptions& options, int64_t columns, const RowSoft
   if (top_k && columns >= kWideRow && options.top_k <= blocks) {
     // At least k tokens are as large as the k-th largest of the blocks' largest.
     const Candidates& room = scratch->candidates;
-    const Prefix prefix = select_prefix<false>(scratch->block_largest, nullptr, blocks,
-                                               static_cast<double>(options.top_k), room.spare_logits,
-                                               room.spare_weights);
+    const Prefix prefix =
+        select_prefix<false>(scratch->block_largest, nullptr, blocks, static_cast<double>(options.top_k),
+                             room.spare_logits, room.spare_weights);
     if (prefix.last > bound) bound = prefix.last;
   }
   return bound;
@@ -251,7 +251,11 @@ void sample_tokens(Context& context, Tensor logits, Tensor counters, SamplingOpt
       float* floats = all_floats + thread * (blocks + 5 * room);
       scratch.block_largest = floats;
       floats += blocks;
-      scratch.candidates = {0, floats, floats + room, reinterpret_cast<int32_t*>(floats + 2 * room), floats + 3 * room,
+      scratch.candidates = {0,
+                            floats,
+                            floats + room,
+                            reinterpret_cast<int32_t*>(floats + 2 * room),
+                            floats + 3 * room,
                             floats + 4 * room};
     }
     const int64_t end = at_most((task + 1) * grain, rows);
