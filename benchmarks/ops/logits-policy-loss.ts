@@ -28,7 +28,7 @@ const cases: readonly LossCase[] = [
   { rows: 512, vocabSize: 32000, objective: { entropyCoef: 0.01 }, title: ', entropy bonus' },
 ]
 
-/** Calls of one sample, each on logits of its own: the gradient takes their place. */
+/** Calls of one sample, each on logits of its own: the gradient takes their place. The roof's array is as large as all. */
 const copies = 4
 
 export const lossCases: readonly BenchCase[] = cases.map(given => ({
@@ -70,7 +70,7 @@ async function loss(bench: Bench, { rows, vocabSize, objective, title, target }:
     return seconds / copies
   }
   const bytes = 4 * rows * vocabSize
-  const paired = await inTurns(bench, sample, () => bench.roofs.scaleBandwidth(bytes))
+  const paired = await inTurns(bench, sample, () => bench.roofs.scaleBandwidth(copies * bytes))
   for (const tensor of made) tensor.dispose()
   const name = `logits-policy-loss [${rows}, ${vocabSize}]${title}`
   return rowOf('loss', name, paired, 2 * bytes, 'GB/s', 'scaling in place', target)
