@@ -89,10 +89,9 @@ export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[]
 }
 
 /** Its advantage has to come from rewards. */
-export function needsReward(member: CheckedMember): boolean {
+export function needsReward({ advantage, kinds }: CheckedMember): boolean {
   return (
-    member.advantage === undefined &&
-    member.kinds.some(kind => kind === TokenKind.onPolicy || kind === TokenKind.offPolicy)
+    advantage === undefined && (kinds.includes(TokenKind.onPolicy) || kinds.includes(TokenKind.offPolicy))
   )
 }
 
@@ -115,9 +114,17 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
       : bytes('offPolicy')
   const mask = given.mask === undefined ? undefined : bytes('mask')
   const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
-  const kinds = Uint8Array.from(offPolicy, (off, i) =>
-    mask !== undefined && mask[i] === 0 ? TokenKind.masked : off === 0 ? TokenKind.onPolicy : offKind,
-  )
+  // Plain loops here and below: an update may hold a million tokens, and nothing else runs meanwhile.
+  const kinds = new Uint8Array(length)
+  let counted = 0
+  let anyOff = length === 0 && given.offPolicy === true
+  for (let i = 0; i < length; i++) {
+    const off = offPolicy[i] !== 0
+    if (off) anyOff = true
+    if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
+    kinds[i] = off ? offKind : TokenKind.onPolicy
+    counted += 1
+  }
   const refLogProbs = floats('refLogProbs')
   if (rules.needsReference && refLogProbs === undefined) {
     throw new RangeError(
@@ -127,7 +134,7 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
   return {
     ...sequence,
     kinds,
-    isDemonstration: offPolicy.some(off => off !== 0) || (length === 0 && given.offPolicy === true),
+    isDemonstration: anyOff,
     reward: given.reward === undefined ? undefined : checkNumber(given.reward, `${name}.reward`),
     advantage:
       given.advantage === undefined || typeof given.advantage === 'number'
@@ -138,7 +145,7 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
     oldLogProbs: floats('oldLogProbs'),
     teacherProbs: floats('teacherProbs'),
     refLogProbs,
-    counted: kinds.reduce((sum, kind) => sum + (kind === TokenKind.masked ? 0 : 1), 0),
+    counted,
   }
 }
 
@@ -159,7 +166,11 @@ function perToken<A extends Uint8Array | Float32Array>(
 }
 
 function finite(values: Float32Array, name: string): Float32Array {
-  const bad = values.findIndex(value => !Number.isFinite(value))
-  if (bad >= 0) throw new RangeError(`${name}[${bad}]: expected a finite number, got ${values[bad]}`)
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number
+    if (!Number.isFinite(value)) {
+      throw new RangeError(`${name}[${i}]: expected a finite number, got ${value}`)
+    }
+  }
   return values
 }

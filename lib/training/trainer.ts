@@ -17,7 +17,14 @@ import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
 import { type CheckedMember, checkGroups, needsReward, type TrainGroup } from './groups.js'
 import type { StepMetrics } from './metrics.js'
-import { type MicroGroup, planMicroBatches, targetArrays, toPacked, weighMembers } from './micro-batches.js'
+import {
+  type MicroGroup,
+  planMicroBatches,
+  targetArrays,
+  toPacked,
+  type WeightedMember,
+  weighMembers,
+} from './micro-batches.js'
 import { loadOptimizer, saveOptimizer } from './optimizer-files.js'
 import { type ResolvedTrainerOptions, resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
@@ -333,18 +340,15 @@ export class Trainer {
   }
 }
 
-function hasSignal({
-  member,
-  advantage,
-}: {
-  member: CheckedMember
-  advantage: number | Float32Array
-}): boolean {
-  return member.kinds.some((kind, i) => {
-    if (kind === TokenKind.masked) return false
-    if (kind === TokenKind.supervised) return true
-    return (typeof advantage === 'number' ? advantage : advantage[i]) !== 0
-  })
+function hasSignal({ member, advantage }: WeightedMember): boolean {
+  const { kinds } = member
+  if (typeof advantage === 'number' && advantage !== 0) return member.counted > 0
+  if (kinds.includes(TokenKind.supervised)) return true
+  if (typeof advantage === 'number') return false
+  for (let i = 0; i < kinds.length; i++) {
+    if (kinds[i] !== TokenKind.masked && advantage[i] !== 0) return true
+  }
+  return false
 }
 
 /** A flat list cut as the groups are. */
