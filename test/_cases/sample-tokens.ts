@@ -132,6 +132,9 @@ export function samplingCase(sizes: SamplingSizes): OpCase {
       const draws = Array.from({ length: rows }, (_, r) =>
         drawReference(logits.subarray(r * v, (r + 1) * v), counters.subarray(3 * r, 3 * r + 3), o),
       )
+      const unclear = draws.findIndex(draw => draw.margin < 1e-7)
+      if (unclear >= 0)
+        throw new Error(`row ${unclear} falls on a boundary between tokens: choose another seed`)
       return {
         tokens: draws.map(draw => draw.token),
         logProbs: draws.map(draw => draw.logProb),

@@ -15,7 +15,7 @@ export interface GradientCheck {
   inputs: HostTensors
   /** The outputs whose weighted sum is the loss; must not keep tensors. */
   forward(tape: Tape | undefined, leaves: Leaves): Tensor[]
-  /** Largest error as a share of the largest gradient of the input. */
+  /** Largest error as a share of the largest gradient of the input (measured with the default step: 1e-6 to 1e-5). */
   tolerance: number
   /** Of the finite differences: float32 rounding and the fifth derivative must both be small. */
   step?: number

@@ -13,8 +13,9 @@ export type Tolerances = Readonly<Record<string, Tolerance>>
 
 export type Results = Record<string, Data>
 
-// Cases that move more than this run with the best instruction set only.
+// Cases that move or compute more than this run with the best instruction set only.
 const largeBytes = 4e6
+const largeFlops = 1e8
 
 /** One test for each case. */
 export function testCases(
@@ -29,7 +30,8 @@ export function testCases(
       const inputs = oneCase.make(new CounterRandom(1, 'case', i))
       const expected = oneCase.reference(inputs)
       const chosen = devices.all.filter(
-        ({ isa }) => oneCase.bytes < largeBytes || isa === devices.all[0]?.isa,
+        ({ isa }) =>
+          (oneCase.bytes < largeBytes && oneCase.flops < largeFlops) || isa === devices.all[0]?.isa,
       )
       let previous: { isa: string; results: Results } | undefined
       for (const place of chosen) {

@@ -19,7 +19,12 @@ import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
-testCases(test, devices, cases, { out: 1e-6, keyCache: 0, valueCache: 0 })
+// Float32, as shares of the largest expected magnitude; measured over all instruction sets: beside each.
+testCases(test, devices, cases, {
+  out: 2.5e-6, // 6.3e-7
+  keyCache: 0,
+  valueCache: 0,
+})
 
 test('each token has the bits of the forward pass: appended at once or one by one, alone or in a batch, copied or not', async t => {
   const [h, k, d, n] = [6, 2, 24, 133]

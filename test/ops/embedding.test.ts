@@ -23,7 +23,7 @@ test('gradients', async t => {
       tape?.borrow(tokens)
       return [embedding(tape, tokens, table!)]
     },
-    tolerance: 1e-4,
+    tolerance: 4e-6,
   })
 })
 

@@ -23,7 +23,7 @@ test('gradients: a row picked twice receives both, one never picked receives 0',
       tape?.borrow(rows)
       return [gatherRows(tape, x!.value, rows)]
     },
-    tolerance: 1e-4,
+    tolerance: 4e-6,
   })
 })
 

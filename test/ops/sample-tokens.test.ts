@@ -6,7 +6,7 @@ import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { dataOf, float32, int32, normal } from '../_cases/case.js'
-import { cases, drawnFrom, drawReference, plainSampling, samplingCase } from '../_cases/sample-tokens.js'
+import { cases, drawnFrom, plainSampling, samplingCase } from '../_cases/sample-tokens.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
@@ -14,18 +14,14 @@ import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
-// Tokens are equal, not close: no uniform number of these seeds falls within rounding of a boundary between tokens.
-testCases(test, devices, cases, { tokens: 0, bad: 0, logProbs: 1e-6, drawnLogProbs: 1e-6, entropy: 1e-6 })
-
-test('the cases are clear: every uniform number is farther from a boundary than rounding', t => {
-  const oneCase = samplingCase({ rows: 131, v: 123 })
-  const inputs = oneCase.make(new CounterRandom(1, 'clear'))
-  const margins = Array.from({ length: 131 }, (_, r) => {
-    const counter = dataOf(inputs, 'counters').subarray(3 * r, 3 * r + 3)
-    return drawReference(dataOf(inputs, 'logits').subarray(123 * r, 123 * (r + 1)), counter, plainSampling)
-      .margin
-  })
-  t.true(margins.every(margin => margin > 1e-6))
+// Tokens are equal, not close: the reference refuses cases whose uniform number falls on a boundary between tokens.
+// Float32, as shares of the largest expected magnitude; measured over all instruction sets: beside each.
+testCases(test, devices, cases, {
+  tokens: 0,
+  bad: 0,
+  logProbs: 3e-7, // 8.2e-8
+  drawnLogProbs: 3.6e-7, // 9.2e-8
+  entropy: 6e-7, // 1.7e-7
 })
 
 /** Counts of `draws` tokens drawn from one row, sample by sample. */
