@@ -64,8 +64,33 @@ void decode_unit(const Cache& cache, const int32_t* blocks, int64_t length, int 
   }
 }
 
+// Asks for the first block of a unit: a cache of many sequences lies in memory, in pieces that no prefetcher foresees.
+void fetch_unit(const Cache& cache, const int32_t* blocks, int64_t length, int group) {
+  if (length == 0) return;
+  const int64_t at = (int64_t{blocks[0]} * cache.groups + group) * cache.size;
+  const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, length));
+  constexpr int kLine = 16;  // floats
+  for (int d = 0; d < cache.dim; ++d) {
+    for (int j = 0; j < visible; j += kLine) __builtin_prefetch(cache.keys + at + d * kAttentionBlock + j, 0, 2);
+  }
+  for (int i = 0; i < visible * cache.dim; i += kLine) __builtin_prefetch(cache.values + at + i, 0, 2);
+}
+
+// Asks for the lines that a token's keys and values will be written to.
+void fetch_slot(const Cache& cache, int32_t slot) {
+  constexpr int kLine = 16;  // floats
+  for (int g = 0; g < cache.groups; ++g) {
+    const int64_t at = (int64_t{slot / kAttentionBlock} * cache.groups + g) * cache.size;
+    const int position = slot % kAttentionBlock;
+    for (int d = 0; d < cache.dim; ++d) __builtin_prefetch(cache.keys + at + d * kAttentionBlock + position, 1);
+    for (int d = 0; d < cache.dim; d += kLine) __builtin_prefetch(cache.values + at + position * cache.dim + d, 1);
+  }
+}
+
 // Floats that one portion of copying should move.
 constexpr int64_t kCopyPortion = 1 << 16;
+// A single key is written to a cache line per dimension: as slow as this many neighbouring floats.
+constexpr int64_t kScatteredFloats = 8;
 
 }  // namespace
 
@@ -105,6 +130,10 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
     for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
       const int64_t b = unit / cache.groups;
       const int group = static_cast<int>(unit % cache.groups);
+      if (unit + 1 < portions.bounds[index + 1]) {
+        const int64_t next = (unit + 1) / cache.groups;
+        fetch_unit(cache, block_table.i32() + next * most, length[next], static_cast<int>((unit + 1) % cache.groups));
+      }
       decode_unit(cache, block_table.i32() + b * most, length[b], group, per_group, static_cast<float>(scale),
                   q.row(b) + group * columns, out.row(b) + group * columns);
     }
@@ -125,12 +154,13 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
                 "%s: slot %d of token %" PRId64 " is not one of the cache's %" PRId64, op, slot[t], t,
                 cache.blocks * kAttentionBlock);
   }
-  const int64_t grain = larger<int64_t>(1, kCopyPortion / (2 * larger<int64_t>(width, 1)));
+  const int64_t grain = larger<int64_t>(1, kCopyPortion / (kScatteredFloats * larger<int64_t>(width, 1)));
   parallel_for(context, (tokens + grain - 1) / grain, [&](int64_t index, int) {
     const int64_t end = smaller(tokens, (index + 1) * grain);
     for (int64_t t = index * grain, next; t < end; t = next) {
       next = t + 1;
       if (slot[t] < 0) continue;
+      if (next < end && slot[next] >= 0) fetch_slot(cache, slot[next]);
       // A prompt's tokens fill neighbouring slots: whole key groups of them go through registers.
       const int position = slot[t] % kAttentionBlock;
       if (position % kKeyGroup == 0) {

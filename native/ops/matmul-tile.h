@@ -35,6 +35,8 @@ struct Tile {
   const float* b;  // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + column % kPanel]
   int64_t b_step;
   int64_t b_panel;
+  // Floats from b to what is fetched into the cache beside each of its rows: one line of a panel each; 0 = nothing new.
+  int64_t fetch[2];
   float* out;
   int64_t out_stride;
   int columns;        // valid columns; the others are not touched
@@ -64,6 +66,8 @@ void run_tile(const Tile& tile) {
   const float* b = tile.b;
   const int64_t b_step = tile.b_step;
   const int64_t b_panel = tile.b_panel;
+  const int64_t fetch0 = tile.fetch[0];
+  const int64_t fetch1 = tile.fetch[1];
 #pragma GCC unroll 4
   for (int64_t k = tile.depth; k > 0; --k) {
     Vec row[Vectors];
@@ -71,6 +75,8 @@ void run_tile(const Tile& tile) {
     for (int p = 0; p < kPanels; ++p) {
       row[2 * p] = load(b + p * b_panel);
       row[2 * p + 1] = load(b + p * b_panel + kLanes);
+      __builtin_prefetch(b + p * b_panel + fetch0, 0, 2);
+      __builtin_prefetch(b + p * b_panel + fetch1, 0, 2);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {

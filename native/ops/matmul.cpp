@@ -38,8 +38,10 @@ Grid choose_grid(const Product& product, int threads) {
   const int64_t work = product.m * product.n * product.k;
   const int64_t most = work / kSmallestTask;
   if (threads == 1 || most < 2) return grid;
+  // Packed weights are fetched panel after panel: the longer a task's run of them, the better.
+  const int64_t per_thread = product.b_layout == BLayout::packed ? kTasksPerThread / 2 : kTasksPerThread;
   double best = 0;
-  for (int64_t tasks = threads * kTasksPerThread; tasks >= 2; tasks /= 2) {
+  for (int64_t tasks = threads * per_thread; tasks >= 2; tasks /= 2) {
     if (tasks > most) continue;
     for (int64_t rows = 1; rows <= tasks; ++rows) {
       const int64_t columns = tasks / rows;
@@ -102,7 +104,10 @@ Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, 
 }
 
 // Strip `strip` of A times `panels` panels of B from `panel` on. a and b: where they are packed, if they are.
-void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b) {
+// fetch: lines of the panels behind these to bring into the cache meanwhile, bit 0 the first of each row, bit 1 the
+// second.
+void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b,
+                   int fetch) {
   const Product& product = block.product;
   const int64_t row = block.m0 + block.a.start(strip);
   const int rows = static_cast<int>(block.m0 + block.a.start(strip + 1) - row);
@@ -132,6 +137,8 @@ void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t pa
     tile.b_step = kPanel;
     tile.b_panel = kPanel * block.depth;
   }
+  tile.fetch[0] = (fetch & 1) != 0 ? panels * tile.b_panel : 0;
+  tile.fetch[1] = (fetch & 2) != 0 ? panels * tile.b_panel + kLanes : 0;
   tile.out = product.out + row * product.out_stride + column;
   tile.out_stride = product.out_stride;
   tile.columns = static_cast<int>(columns);
@@ -161,8 +168,27 @@ void run_block(const Block& block, bool keep_a, bool a_is_packed) {
         const int64_t alike = (panel < in_place ? in_place : panels) - panel;
         wide = widest;
         while (wide > alike) wide /= 2;
-        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats);
+        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats, 0);
       }
+    }
+  }
+}
+
+// Few rows times weights that were packed beforehand, which come from memory: each panel is brought in once, for all
+// strips, and the next one is fetched while it is multiplied.
+void run_panels(const Block& block) {
+  const int64_t strips = block.a.parts;
+  const int64_t panels = block.b.parts;
+  const int64_t a_floats = kStrip * block.depth;
+  if (!block.a_in_place) pack<kStrip>(block.a, 0, strips, block.a_scratch);
+  const int widest = widest_tile(static_cast<int>(smaller(block.m1 - block.m0, kTileRows)));
+  int wide;
+  for (int64_t panel = 0; panel < panels; panel += wide) {
+    wide = widest;
+    while (wide > panels - panel) wide /= 2;
+    for (int64_t strip = 0; strip < strips; ++strip) {
+      const int fetch = strips == 1 ? 3 : strip < 2 ? 1 << strip : 0;
+      multiply_tile(block, strip, block.a_scratch + strip * a_floats, panel, wide, block.b_scratch, fetch);
     }
   }
 }
@@ -183,7 +209,11 @@ void run_task(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_
         const int64_t block_n1 = n0 + part(n1 - n0, kPanel, j + 1, column_blocks);
         const Block block = make_block(product, k0, smaller(longest, product.k - k0), block_m0, block_m1, block_n0,
                                        block_n1, a_in_place, b_in_place, scratch);
-        run_block(block, keep_a, j > 0);
+        if (product.b_layout == BLayout::packed && block.a.parts <= kStripBatch) {
+          run_panels(block);
+        } else {
+          run_block(block, keep_a, j > 0);
+        }
       }
     }
   }
