@@ -66,7 +66,9 @@ void set(napi_env env, napi_value object, const char* name, napi_value value) {
   napi_set_named_property(env, object, name, value);
 }
 
-void set(napi_env env, napi_value object, const char* name, double value) { set(env, object, name, number(env, value)); }
+void set(napi_env env, napi_value object, const char* name, double value) {
+  set(env, object, name, number(env, value));
+}
 
 void set(napi_env env, napi_value object, const char* name, const std::string& value) {
   napi_value text = nullptr;
@@ -81,8 +83,8 @@ napi_value open_device(napi_env env, napi_callback_info info) {
   const std::string isa = Argument<std::string>::from(Place{env, environment, call.name, 0}, call.values[0]);
   const int64_t threads = integer_of(Place{env, environment, call.name, 1}, call.values[1]);
   if (threads < 1 || threads > kMostThreads) {
-    throw ArgumentError(ArgumentError::Kind::range, "openDevice: threads must be from 1 to 256, got " +
-                                                        std::to_string(threads));
+    throw ArgumentError(ArgumentError::Kind::range,
+                        "openDevice: threads must be from 1 to 256, got " + std::to_string(threads));
   }
   const char* pool = std::getenv("LUFFY_POOL");
   Device::Options options;
@@ -111,9 +113,11 @@ napi_value close_device(napi_env env, napi_callback_info info) {
 napi_value device_info(napi_env env, napi_callback_info info) {
   Call<1> call(env, info);
   Environment& environment = Environment::of(env);
-  Device& device = *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
+  Device& device =
+      *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
   size_t tensors = 0;
-  environment.tensors.for_each([&](TensorEntry& entry) { tensors += entry.storage->device().get() == &device ? 1 : 0; });
+  environment.tensors.for_each(
+      [&](TensorEntry& entry) { tensors += entry.storage->device().get() == &device ? 1 : 0; });
   napi_value object = nullptr;
   napi_create_object(env, &object);
   set(env, object, "backend", device.backend().name);
@@ -133,7 +137,8 @@ napi_value device_info(napi_env env, napi_callback_info info) {
 napi_value op_times(napi_env env, napi_callback_info info) {
   Call<2> call(env, info);
   Environment& environment = Environment::of(env);
-  Device& device = *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
+  Device& device =
+      *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
   const bool reset = Argument<bool>::from(Place{env, environment, call.name, 1}, call.values[1]);
   napi_value list = nullptr;
   napi_create_array(env, &list);
@@ -153,7 +158,9 @@ napi_value op_times(napi_env env, napi_callback_info info) {
 napi_value reset_peak(napi_env env, napi_callback_info info) {
   Call<1> call(env, info);
   Environment& environment = Environment::of(env);
-  entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device->pool().reset_peak();
+  entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device")
+      .device->pool()
+      .reset_peak();
   return undefined(env);
 }
 
@@ -194,11 +201,12 @@ napi_value view(napi_env env, napi_callback_info info) {
   entry.view.row_stride = integer_of(Place{env, environment, call.name, 3}, call.values[3]);
   const int64_t width = dtype_bytes(base.view.dtype);
   const auto begin = static_cast<const char*>(base.view.data) - static_cast<const char*>(base.storage->data());
-  const auto room = static_cast<double>(static_cast<int64_t>(base.storage->bytes()) - begin) / static_cast<double>(width);
+  const auto room =
+      static_cast<double>(static_cast<int64_t>(base.storage->bytes()) - begin) / static_cast<double>(width);
   const double rows = static_cast<double>(entry.view.shape[0]);
-  const double reach = entry.view.size() == 0
-                           ? 0
-                           : (rows - 1) * static_cast<double>(entry.view.row_stride) + static_cast<double>(entry.view.row_size());
+  const double reach = entry.view.size() == 0 ? 0
+                                              : (rows - 1) * static_cast<double>(entry.view.row_stride) +
+                                                    static_cast<double>(entry.view.row_size());
   if (offset < 0 || entry.view.row_stride < entry.view.row_size() || static_cast<double>(offset) + reach > room) {
     throw ArgumentError(ArgumentError::Kind::range, "view: " + describe(entry.view) + " at " + std::to_string(offset) +
                                                         " does not fit into " + describe(base.view));
@@ -230,15 +238,26 @@ std::pair<const void*, size_t> typed_array_of(const Place& place, napi_value val
   napi_get_typedarray_info(place.env, value, &type, &length, &data, nullptr, nullptr);
   napi_typedarray_type expected = napi_uint8_array;
   switch (dtype) {
-    case DType::f32: expected = napi_float32_array; break;
-    case DType::f64: expected = napi_float64_array; break;
-    case DType::i32: expected = napi_int32_array; break;
+    case DType::f32:
+      expected = napi_float32_array;
+      break;
+    case DType::f64:
+      expected = napi_float64_array;
+      break;
+    case DType::i32:
+      expected = napi_int32_array;
+      break;
     case DType::bf16:
-    case DType::f16: expected = napi_uint16_array; break;
-    case DType::u8: expected = napi_uint8_array; break;
+    case DType::f16:
+      expected = napi_uint16_array;
+      break;
+    case DType::u8:
+      expected = napi_uint8_array;
+      break;
   }
   if (type != expected) {
-    throw ArgumentError(ArgumentError::Kind::type, place.text() + ": the array's type does not match " + dtype_name(dtype));
+    throw ArgumentError(ArgumentError::Kind::type,
+                        place.text() + ": the array's type does not match " + dtype_name(dtype));
   }
   return {data, length * static_cast<size_t>(dtype_bytes(dtype))};
 }
@@ -253,12 +272,14 @@ napi_value write(napi_env env, napi_callback_info info) {
   LUFFY_CHECK(target, "write: the tensor is missing");
   const auto [data, bytes] = typed_array_of(Place{env, environment, call.name, 2}, call.values[2], target.dtype);
   if (!target.contiguous() || bytes != static_cast<size_t>(target.size() * dtype_bytes(target.dtype))) {
-    throw ArgumentError(ArgumentError::Kind::range, "write: expected the " + std::to_string(target.size()) +
-                                                        " elements of a contiguous tensor, got " +
-                                                        std::to_string(bytes / static_cast<size_t>(dtype_bytes(target.dtype))));
+    throw ArgumentError(ArgumentError::Kind::range,
+                        "write: expected the " + std::to_string(target.size()) +
+                            " elements of a contiguous tensor, got " +
+                            std::to_string(bytes / static_cast<size_t>(dtype_bytes(target.dtype))));
   }
   if (bytes == 0) return undefined(env);
-  auto copy = std::make_shared<std::vector<char>>(static_cast<const char*>(data), static_cast<const char*>(data) + bytes);
+  auto copy =
+      std::make_shared<std::vector<char>>(static_cast<const char*>(data), static_cast<const char*>(data) + bytes);
   open.device->stream().enqueue("write", [copy, target] { std::memcpy(target.data, copy->data(), copy->size()); });
   return undefined(env);
 }
