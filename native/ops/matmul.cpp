@@ -38,8 +38,9 @@ Grid choose_grid(const Product& product, int threads) {
   const int64_t work = product.m * product.n * product.k;
   const int64_t most = work / kSmallestTask;
   if (threads == 1 || most < 2) return grid;
-  // Packed weights are fetched panel after panel: the longer a task's run of them, the better.
-  const int64_t per_thread = product.b_layout == BLayout::packed ? kTasksPerThread / 2 : kTasksPerThread;
+  // Packed weights meet few rows panel after panel (run_panels): the longer a task's run of them, the better.
+  const bool by_panels = product.b_layout == BLayout::packed && product.m <= kStripBatch * kTileRows;
+  const int64_t per_thread = by_panels ? kTasksPerThread / 2 : kTasksPerThread;
   double best = 0;
   for (int64_t tasks = threads * per_thread; tasks >= 2; tasks /= 2) {
     if (tasks > most) continue;
