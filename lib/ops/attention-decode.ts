@@ -24,8 +24,15 @@ export function createKeyValueCache(
   }
 }
 
+/** K*D */
+function cacheWidth({ keys }: KeyValueCache): number {
+  return (keys.shape[1] ?? 0) * (keys.shape[2] ?? 0)
+}
+
 /** Writes k, v [T, K*D] to slots [T] int32 (block * 64 + position in the block; -1 = nowhere). */
 export function appendToCache(cache: KeyValueCache, k: Tensor, v: Tensor, slots: Tensor): void {
+  checkTensor('kv-cache-append', 'k', k, 'float32', [-1, cacheWidth(cache)])
+  checkTensor('kv-cache-append', 'v', v, 'float32', [k.rows, cacheWidth(cache)])
   checkTensor('kv-cache-append', 'slots', slots, 'int32', [k.rows])
   const { ops, handle } = k.device
   ops.kvCacheAppend(handle, k.handle, v.handle, slots.handle, cache.keys.handle, cache.values.handle)
@@ -47,6 +54,11 @@ export function attentionDecode(
   scale: number,
 ): Tensor {
   checkTensor('attention-decode', 'q', q, 'float32', [-1, -1])
+  if (q.columns === 0 || q.columns % cacheWidth(cache) !== 0) {
+    throw new RangeError(
+      `attention-decode: expected columns of q to be a multiple of the cache's ${cacheWidth(cache)}, got ${q}`,
+    )
+  }
   checkTensor('attention-decode', 'blockTable', blockTable, 'int32', [q.rows, -1])
   checkTensor('attention-decode', 'lengths', lengths, 'int32', [q.rows])
   const { device } = q

@@ -26,6 +26,7 @@ export function linear(
   if (bias) checkTensor('linear', 'bias', bias.value, 'float32', [n])
   const { device } = x
   const { ops, handle } = device
+  if (packed) checkTensor('linear', 'packed', packed, 'float32', [ops.linearPackedSize(handle, n, w.columns)])
   const out = device.empty([x.rows, n])
   ops.linearForward(
     handle,

@@ -27,6 +27,9 @@ export function sampleTokensInto(
   checkTensor('sample-tokens', 'logits', logits, 'float32', [-1, -1])
   checkTensor('sample-tokens', 'counters', counters, 'int32', [b, 3])
   checkTensor('sample-tokens', 'tokens', into.tokens, 'int32', [b])
+  checkTensor('sample-tokens', 'logProbs', into.logProbs, 'float32', [b])
+  checkTensor('sample-tokens', 'drawnLogProbs', into.drawnLogProbs, 'float32', [b])
+  checkTensor('sample-tokens', 'bad', into.bad, 'int32', [b])
   const { ops, handle } = logits.device
   ops.sampleTokens(
     handle,

@@ -82,6 +82,7 @@ test('wrong arguments are refused by name', async t => {
     ['weight', () => linear(undefined, x, ofIntegers)],
     ['weight', () => packWeight(vector)],
     ['bias', () => linear(undefined, x, weight, bias)],
+    ['packed', () => linear(undefined, x, weight, undefined, device.empty([7]))],
   ])
 })
 
