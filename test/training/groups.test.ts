@@ -82,10 +82,12 @@ test('half a million tokens are checked while nobody notices', t => {
   const big = [
     { members: Array.from({ length: 128 }, () => member({ tokens, promptLength: 1, oldLogProbs })) },
   ]
+  // Processor time, which other processes do not lengthen: about 5 ms.
   const times = Array.from({ length: 7 }, () => {
-    const started = performance.now()
+    const started = process.cpuUsage()
     checkGroups(big, rules)
-    return performance.now() - started
+    const { user, system } = process.cpuUsage(started)
+    return (user + system) / 1000
   })
   t.true(Math.min(...times) < 20, `${Math.min(...times)} ms`)
 })
