@@ -123,6 +123,11 @@ export function checkOptions<Name extends string>(
   return checked
 }
 
+/** Bounds for numbers that kernels compute with in float32: far from its overflow and from its underflow. */
+export const float32Range = { max: 1e30 } as const
+/** Of a softmax temperature (0, where it is allowed, is greedy). */
+export const temperatureRange = { min: 1e-6, max: 1e30 } as const
+
 export interface NumberRange {
   min?: number
   max?: number

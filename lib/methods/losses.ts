@@ -18,7 +18,15 @@ import {
   TokenKind,
   tokenWeights,
 } from '../ops/policy-objective.js'
-import { checkChoice, checkNumber, checkOptions, describeValue } from '../options.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describeValue,
+  float32Range,
+  temperatureRange,
+} from '../options.js'
 import { checkTokens } from '../policy/packing.js'
 import { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -129,7 +137,7 @@ export async function logitsPolicyLoss(
   const shape = full.slice(0, 2)
   const vocabSize = full[2] as number
   const rows = (shape[0] as number) * (shape[1] as number)
-  const temperature = checkNumber(given.temperature ?? 1, 'temperature', { above: 0 })
+  const temperature = checkNumber(given.temperature ?? 1, 'temperature', temperatureRange)
   const tokens = checkTokens(given.tokens?.data, 'tokens.data', vocabSize)
   sameShape(shapeOf(given.tokens, 'tokens', 2), shape, 'tokens')
   return run(device, async () => {
@@ -161,6 +169,8 @@ export async function logitsPolicyLoss(
   })
 }
 
+const weightRange = { min: -1e30, max: 1e30 } as const
+
 /** Default 'mean': the whole group's mean, no division, as LUFFY and Dr.GRPO have it. */
 export type AdvantageOptions = Partial<Omit<AdvantageSettings, 'clip'>> & { clip?: number | undefined }
 
@@ -187,9 +197,9 @@ export function resolveAdvantageOptions(
   return {
     baseline: checkChoice(given.baseline ?? 'mean', `${where}.baseline`, baselineNames) as Baseline,
     epsilon: checkNumber(given.epsilon ?? 1e-6, `${where}.epsilon`, { min: 0 }),
-    clip: checkNumber(given.clip ?? 0, `${where}.clip`, { min: 0 }),
-    onPolicyWeight: checkNumber(given.onPolicyWeight ?? 1, `${where}.onPolicyWeight`),
-    offPolicyWeight: checkNumber(given.offPolicyWeight ?? 1, `${where}.offPolicyWeight`),
+    clip: checkNumber(given.clip ?? 0, `${where}.clip`, { min: 0, ...float32Range }),
+    onPolicyWeight: checkNumber(given.onPolicyWeight ?? 1, `${where}.onPolicyWeight`, weightRange),
+    offPolicyWeight: checkNumber(given.offPolicyWeight ?? 1, `${where}.offPolicyWeight`, weightRange),
   }
 }
 
@@ -207,14 +217,16 @@ export async function groupAdvantages(
   const given = checkOptions(inputs, 'groupAdvantages', ['rewards', 'groups', 'offPolicy'])
   const settings = resolveAdvantageOptions(options, 'groupAdvantages')
   const rewards = Float32Array.from(arrayLike(given.rewards, 'rewards'), Number)
-  const groups = Int32Array.from(arrayLike(given.groups, 'groups'), Number)
+  const groups = Int32Array.from(arrayLike(given.groups, 'groups'), (group, i) =>
+    checkInteger(group, `groups[${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }),
+  )
   const offPolicy = Uint8Array.from(arrayLike(given.offPolicy, 'offPolicy'), value => (value ? 1 : 0))
   for (const [name, { length }] of Object.entries({ groups, offPolicy })) {
     if (length !== rewards.length) {
       throw new RangeError(`${name}: expected the ${rewards.length} members of rewards, got ${length}`)
     }
   }
-  for (const [i, reward] of rewards.entries()) checkNumber(reward, `rewards[${i}]`)
+  for (const [i, reward] of rewards.entries()) checkNumber(reward, `rewards[${i}]`, weightRange)
   const own = device === undefined ? await Device.open('cpu', { threads: 1 }) : undefined
   const target = (device ?? own) as Device
   try {

@@ -1,6 +1,6 @@
 // What a method asks of the loss, as users write it, and how it crosses the border. Contract: native/ops/policy-objective.h.
 import type { NativePolicyObjective } from '../native.js'
-import { checkChoice, checkNumber, checkOptions } from '../options.js'
+import { checkChoice, checkNumber, checkOptions, float32Range } from '../options.js'
 
 export const shapingKinds = ['none', 'regularized', 'sqrt', 'power'] as const
 export type ShapingKind = (typeof shapingKinds)[number]
@@ -73,15 +73,18 @@ export function resolveObjective(objective: Objective = {}, where = 'objective')
   const number = (name: 'dualClip' | 'offPolicyCap', above: number) =>
     given[name] === undefined || given[name] === null
       ? undefined
-      : checkNumber(given[name], `${where}.${name}`, { above })
+      : checkNumber(given[name], `${where}.${name}`, { above, ...float32Range })
   return {
     clip: resolveClip(given.clip, `${where}.clip`),
     dualClip: number('dualClip', 1),
-    logRatioClamp: checkNumber(given.logRatioClamp ?? 20, `${where}.logRatioClamp`, { min: 0 }),
+    logRatioClamp: checkNumber(given.logRatioClamp ?? 20, `${where}.logRatioClamp`, {
+      min: 0,
+      ...float32Range,
+    }),
     shaping: resolveShaping(given.shaping, `${where}.shaping`),
     offPolicyCap: number('offPolicyCap', 0),
     reduction: resolveReduction(given.reduction, `${where}.reduction`),
-    klCoef: checkNumber(given.klCoef ?? 0, `${where}.klCoef`, { min: 0 }),
+    klCoef: checkNumber(given.klCoef ?? 0, `${where}.klCoef`, { min: 0, ...float32Range }),
     entropyCoef: checkNumber(given.entropyCoef ?? 0, `${where}.entropyCoef`),
   }
 }
@@ -91,7 +94,7 @@ function resolveClip(value: unknown, where: string): { low: number; high: number
   const { low, high } = checkOptions(value, where, ['low', 'high'])
   return {
     low: checkNumber(low, `${where}.low`, { min: 0, max: 1 }),
-    high: checkNumber(high, `${where}.high`, { min: 0 }),
+    high: checkNumber(high, `${where}.high`, { min: 0, ...float32Range }),
   }
 }
 
@@ -106,8 +109,8 @@ function resolveShaping(value: unknown, where: string): ResolvedObjective['shapi
   }
   return {
     kind,
-    gamma: checkNumber(given.gamma ?? 0.1, `${where}.gamma`, { above: 0 }),
-    exponent: checkNumber(given.exponent ?? 1, `${where}.exponent`, { above: 0 }),
+    gamma: checkNumber(given.gamma ?? 0.1, `${where}.gamma`, { above: 0, ...float32Range }),
+    exponent: checkNumber(given.exponent ?? 1, `${where}.exponent`, { above: 0, ...float32Range }),
   }
 }
 
@@ -118,7 +121,7 @@ function resolveReduction(value: unknown, where: string): LossReduction {
   if (given.divisor === undefined) return { kind }
   if (kind !== 'constant')
     throw new RangeError(`${where}.divisor: only the reduction "constant" has a divisor`)
-  return { kind, divisor: checkNumber(given.divisor, `${where}.divisor`, { above: 0 }) }
+  return { kind, divisor: checkNumber(given.divisor, `${where}.divisor`, { min: 1e-30, ...float32Range }) }
 }
 
 /** The objective as the kernels take it; `tokens` = unmasked tokens of the whole update. */

@@ -141,5 +141,5 @@ export function checkSequence(
       `${name}.tokens: ${tokens.length} tokens are more than the policy's ${limits.maxPositions} positions`,
     )
   }
-  return { tokens, promptLength }
+  return { tokens: tokens.slice(), promptLength }
 }

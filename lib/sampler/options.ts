@@ -6,6 +6,7 @@ import {
   checkOptions,
   checkSignal,
   describeValue,
+  temperatureRange,
 } from '../options.js'
 
 export interface SampleOptions {
@@ -116,7 +117,8 @@ export function resolveSampleOptions(
   }
   return {
     maxTokens: checkInteger(given.maxTokens ?? 512, 'maxTokens', { min: 1, max: largestCounter }),
-    temperature: checkNumber(given.temperature ?? 1, 'temperature', { min: 0 }),
+    temperature:
+      given.temperature === 0 ? 0 : checkNumber(given.temperature ?? 1, 'temperature', temperatureRange),
     topK: checkInteger(given.topK ?? 0, 'topK'),
     topP: checkNumber(given.topP ?? 1, 'topP', { above: 0, max: 1 }),
     minP: checkNumber(given.minP ?? 0, 'minP', { min: 0, max: 1 }),

@@ -1,5 +1,5 @@
 // Policy: the handle that users hold. Loads, creates, samples, scores and saves; training takes it by reference.
-import { BusyError, ConfigError, DisposedError } from '../errors.js'
+import { BusyError, ConfigError, DisposedError, throwIfAborted } from '../errors.js'
 import {
   checkChoice,
   checkInteger,
@@ -7,6 +7,7 @@ import {
   checkOptions,
   checkSignal,
   describeValue,
+  temperatureRange,
 } from '../options.js'
 import { Checkpoint } from '../policy/checkpoint-files.js'
 import {
@@ -62,6 +63,7 @@ export class Policy {
   #disposed = false
   #training = false
   #readers = 0
+  readonly #running = new Set<Promise<unknown>>()
 
   private constructor(model: PolicyModel, source: string | undefined, ownsDevice: boolean) {
     this.model = model
@@ -176,13 +178,15 @@ export class Policy {
     options: { temperature?: number; signal?: AbortSignal } = {},
   ): Promise<SequenceLogProbs[]> {
     const given = checkOptions(options, 'logProbs', ['temperature', 'signal'])
-    const temperature = checkNumber(given.temperature ?? 1, 'temperature', { above: 0 })
+    const temperature = checkNumber(given.temperature ?? 1, 'temperature', temperatureRange)
     const signal = checkSignal(given.signal, 'signal')
     if (!Array.isArray(sequences)) {
       throw new TypeError(`sequences: expected an array, got ${describeValue(sequences)}`)
     }
     const checked = sequences.map((sequence, i) => checkSequence(sequence, `sequences[${i}]`, this.config))
-    return this.#reading(() => this.model.logProbs(checked, temperature, () => signal?.throwIfAborted()))
+    return this.#reading(() =>
+      this.model.logProbs(checked, temperature, () => throwIfAborted(signal, 'logProbs')),
+    )
   }
 
   /** Writes a Hugging Face folder, which transformers and vLLM read; an existing file of a name is replaced. */
@@ -218,16 +222,22 @@ export class Policy {
     }
     this.#training = true
     try {
-      return await body()
+      return await this.#tracked(body)
     } finally {
       this.#training = false
     }
+  }
+
+  /** Resolves when no call is running, whatever came of those that were. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#running)
   }
 
   /** Frees the weights; waits for work in progress. Twice is no fault. */
   async dispose(): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
+    await this.idle()
     if (this.device.closed) return
     await this.device.synchronize().catch(() => {}) // reported to whoever waited for a result
     if (!this.device.closed) this.model.dispose()
@@ -245,9 +255,19 @@ export class Policy {
     }
     this.#readers += 1
     try {
-      return await body()
+      return await this.#tracked(body)
     } finally {
       this.#readers -= 1
+    }
+  }
+
+  async #tracked<Result>(body: () => Promise<Result>): Promise<Result> {
+    const work = body()
+    this.#running.add(work)
+    try {
+      return await work
+    } finally {
+      this.#running.delete(work)
     }
   }
 

@@ -135,18 +135,27 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
     ...sequence,
     kinds,
     isDemonstration: anyOff,
-    reward: given.reward === undefined ? undefined : checkNumber(given.reward, `${name}.reward`),
+    reward: given.reward === undefined ? undefined : checkNumber(given.reward, `${name}.reward`, signalRange),
     advantage:
       given.advantage === undefined || typeof given.advantage === 'number'
         ? given.advantage === undefined
           ? undefined
-          : checkNumber(given.advantage, `${name}.advantage`)
+          : checkNumber(given.advantage, `${name}.advantage`, signalRange)
         : finite(perToken(given.advantage, `${name}.advantage`, Float32Array, length), `${name}.advantage`),
     oldLogProbs: floats('oldLogProbs'),
-    teacherProbs: floats('teacherProbs'),
+    teacherProbs: probabilities(floats('teacherProbs'), `${name}.teacherProbs`),
     refLogProbs,
     counted,
   }
+}
+
+/** Beyond these, sums in float32 are not finite. */
+const signalRange = { min: -1e30, max: 1e30 } as const
+
+function probabilities(values: Float32Array | undefined, name: string): Float32Array | undefined {
+  const bad = values?.findIndex(value => value < 0) ?? -1
+  if (bad >= 0) throw new RangeError(`${name}[${bad}]: expected a probability, got ${values?.[bad]}`)
+  return values
 }
 
 function perToken<A extends Uint8Array | Float32Array>(
@@ -162,7 +171,7 @@ function perToken<A extends Uint8Array | Float32Array>(
       `${name}: expected one entry per token after the prompt (${length}), got ${value.length}`,
     )
   }
-  return value
+  return value.slice() as A // the caller may change its arrays while the update runs
 }
 
 function finite(values: Float32Array, name: string): Float32Array {

@@ -1,11 +1,12 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
 import { ConfigError } from '../errors.js'
-import { methods } from '../methods/index.js'
+import { methods, resolveMethod } from '../methods/index.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { nearestName } from '../options.js'
 import { SCHEDULE_KINDS } from './schedule.js'
+import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 const count = z.int().min(1)
 const share = z.number().min(0).max(1)
@@ -19,13 +20,16 @@ const schema = z.strictObject({
     .strictObject({
       name: z.literal('op-chains').default('op-chains'),
       seed: z.int().min(0).default(0),
-      size: count.default(512),
+      size: count.max(100_000).default(512),
       hard: z.boolean().default(true),
-      testSize: count.default(200),
+      testSize: count.max(100_000).default(200),
     })
     .prefault({}),
   outputDir: z.string().min(1).default('runs'),
-  runName: z.string().min(1).default('luffy'),
+  runName: z
+    .string()
+    .refine(name => /^[^/\\\0]+$/.test(name) && name !== '.' && name !== '..', 'expected one path component')
+    .default('luffy'),
   seed: z.int().min(0).default(0),
   maxSteps: z.int().min(0).default(100),
   // groups
@@ -147,6 +151,11 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
   if (resolved.demonstrationsPerPrompt > resolved.numGenerations) {
     mistakes.push(`numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`)
   }
+  try {
+    resolveTrainerOptions(trainerOptionsOf(resolved))
+  } catch (error) {
+    mistakes.push((error as Error).message)
+  }
   if (mistakes.length > 0)
     throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
   return resolved
@@ -177,4 +186,36 @@ function shapeOf(node: unknown): Record<string, unknown> | undefined {
   while (inner !== undefined && inner.shape === undefined && inner.unwrap)
     inner = inner.unwrap() as typeof inner
   return inner?.shape
+}
+
+/** What a configuration asks of the trainer. */
+export function trainerOptionsOf(config: ResolvedTrainConfig): TrainerOptions {
+  const method = resolveMethod(config.method)
+  // The default divisor is the longest response allowed times the update's sequences, so that it is the same for all updates.
+  const divisor = config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate
+  const reduction = config.objective.reduction ?? method.objective.reduction
+  const objective =
+    reduction?.kind === 'constant' && reduction.divisor === undefined
+      ? { ...config.objective, reduction: { kind: 'constant' as const, divisor } }
+      : config.objective
+  return {
+    method,
+    objective: dropUndefined(objective),
+    advantages: dropUndefined(config.advantages),
+    optimizer: {
+      learningRate: config.learningRate,
+      betas: config.adamBetas,
+      epsilon: config.adamEpsilon,
+      weightDecay: config.weightDecay,
+      maxGradNorm: config.maxGradNorm,
+    },
+    temperature: config.temperature,
+    gradientCheckpointing: config.gradientCheckpointing,
+    updateWithoutSignal: config.updateWithoutSignal,
+    ...(config.maxTokensPerMicroBatch ? { maxTokensPerMicroBatch: config.maxTokensPerMicroBatch } : {}),
+  } as TrainerOptions
+}
+
+function dropUndefined(object: object): object {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
 }

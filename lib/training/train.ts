@@ -2,7 +2,6 @@
 
 import { batchIndices } from '../data/batches.js'
 import { AbortedError } from '../errors.js'
-import { resolveMethod } from '../methods/index.js'
 import { checkOptions, checkSignal } from '../options.js'
 import { measureAccuracy } from '../rewards/accuracy.js'
 import type { Task, TaskItem } from '../rewards/task.js'
@@ -14,7 +13,12 @@ import { type Rollout, rollOut } from './rollout.js'
 import type { CompletionRow } from './run-folder.js'
 import { learningRateAt } from './schedule.js'
 import { opChainsTask } from './tasks.js'
-import { type ResolvedTrainConfig, resolveTrainConfig, type TrainConfig } from './train-config.js'
+import {
+  type ResolvedTrainConfig,
+  resolveTrainConfig,
+  type TrainConfig,
+  trainerOptionsOf,
+} from './train-config.js'
 import { Trainer } from './trainer.js'
 import { TrainingRun } from './training-run.js'
 
@@ -64,7 +68,7 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   )
   await using run = await TrainingRun.open(resolved, device)
   await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, { device })
-  await using trainer = await Trainer.create(policy, trainerOptions(resolved))
+  await using trainer = await Trainer.create(policy, trainerOptionsOf(resolved))
   await run.restore(trainer)
   onEvent({
     type: 'start',
@@ -228,35 +232,4 @@ function scheduleOf(config: ResolvedTrainConfig) {
     warmupSteps: config.warmupSteps,
     totalSteps: Math.max(1, config.maxSteps),
   }
-}
-
-function trainerOptions(config: ResolvedTrainConfig) {
-  const method = resolveMethod(config.method)
-  // The default divisor is the longest response allowed times the update's sequences, so that it is the same for all updates.
-  const divisor = config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate
-  const reduction = config.objective.reduction ?? method.objective.reduction
-  const objective =
-    reduction?.kind === 'constant' && reduction.divisor === undefined
-      ? { ...config.objective, reduction: { kind: 'constant' as const, divisor } }
-      : config.objective
-  return {
-    method,
-    objective: dropUndefined(objective),
-    advantages: dropUndefined(config.advantages),
-    optimizer: {
-      learningRate: config.learningRate,
-      betas: config.adamBetas,
-      epsilon: config.adamEpsilon,
-      weightDecay: config.weightDecay,
-      maxGradNorm: config.maxGradNorm,
-    },
-    temperature: config.temperature,
-    gradientCheckpointing: config.gradientCheckpointing,
-    updateWithoutSignal: config.updateWithoutSignal,
-    ...(config.maxTokensPerMicroBatch ? { maxTokensPerMicroBatch: config.maxTokensPerMicroBatch } : {}),
-  } as Parameters<typeof Trainer.create>[1]
-}
-
-function dropUndefined(object: object): object {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
 }

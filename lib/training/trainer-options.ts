@@ -6,7 +6,15 @@ import { type AdvantageOptions, resolveAdvantageOptions } from '../methods/losse
 import type { Method } from '../methods/method.js'
 import type { AdvantageSettings } from '../ops/group-advantages.js'
 import { type Objective, type ResolvedObjective, resolveObjective } from '../ops/policy-objective.js'
-import { checkBoolean, checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
+import {
+  checkBoolean,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describeValue,
+  float32Range,
+  temperatureRange,
+} from '../options.js'
 
 export interface OptimizerOptions {
   /** Default 1e-6. */
@@ -90,7 +98,7 @@ export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTra
       ...overridesOf(given.advantages, 'advantages'),
     }),
     optimizer: resolveOptimizer(given.optimizer),
-    temperature: checkNumber(given.temperature ?? 1, 'temperature', { above: 0 }),
+    temperature: checkNumber(given.temperature ?? 1, 'temperature', temperatureRange),
     maxTokensPerMicroBatch:
       maxTokens === undefined ? undefined : checkInteger(maxTokens, 'maxTokensPerMicroBatch', { min: 1 }),
     sharePrompts: checkBoolean(given.sharePrompts ?? true, 'sharePrompts'),
@@ -121,13 +129,16 @@ function resolveOptimizer(value: unknown): ResolvedTrainerOptions['optimizer'] {
     throw new TypeError(`optimizer.betas: expected two numbers, got ${describeValue(betas)}`)
   }
   return {
-    learningRate: checkNumber(given.learningRate ?? 1e-6, 'optimizer.learningRate', { min: 0 }),
+    learningRate: checkNumber(given.learningRate ?? 1e-6, 'optimizer.learningRate', {
+      min: 0,
+      ...float32Range,
+    }),
     betas: [
       checkNumber(betas[0], 'optimizer.betas[0]', { min: 0, below: 1 }),
       checkNumber(betas[1], 'optimizer.betas[1]', { min: 0, below: 1 }),
     ],
-    epsilon: checkNumber(given.epsilon ?? 1e-8, 'optimizer.epsilon', { above: 0 }),
-    weightDecay: checkNumber(given.weightDecay ?? 0.01, 'optimizer.weightDecay', { min: 0 }),
-    maxGradNorm: checkNumber(given.maxGradNorm ?? 1, 'optimizer.maxGradNorm', { min: 0 }),
+    epsilon: checkNumber(given.epsilon ?? 1e-8, 'optimizer.epsilon', { above: 0, ...float32Range }),
+    weightDecay: checkNumber(given.weightDecay ?? 0.01, 'optimizer.weightDecay', { min: 0, ...float32Range }),
+    maxGradNorm: checkNumber(given.maxGradNorm ?? 1, 'optimizer.maxGradNorm', { min: 0, ...float32Range }),
   }
 }

@@ -7,7 +7,7 @@ import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { checkNumber, checkOptions, describeValue } from '../options.js'
+import { checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -306,20 +306,25 @@ export class Trainer {
   /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
   async saveState(folder: string): Promise<TrainerState> {
     this.#checkLive()
-    const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
-    await saveOptimizer(folder, moments, this.policy.device)
-    return this.#state
+    return this.policy.exclusively('saveState', async () => {
+      const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
+      await saveOptimizer(folder, moments, this.policy.device)
+      return this.#state
+    })
   }
 
   /** Takes up a state that saveState wrote. Throws CheckpointError when the file does not fit the policy. */
   async loadState(folder: string, state: TrainerState): Promise<void> {
     this.#checkLive()
-    const { device, model } = this.policy
-    const moments = await loadOptimizer(folder, model.layout.size)
-    device.write(this.#firstMoment, moments.firstMoment)
-    device.write(this.#secondMoment, moments.secondMoment)
-    await device.synchronize()
-    this.#state = { ...this.#state, ...state }
+    const counters = checkState(state)
+    await this.policy.exclusively('loadState', async () => {
+      const { device, model } = this.policy
+      const moments = await loadOptimizer(folder, model.layout.size)
+      device.write(this.#firstMoment, moments.firstMoment)
+      device.write(this.#secondMoment, moments.secondMoment)
+      await device.synchronize()
+      this.#state = { ...this.#state, ...counters }
+    })
   }
 
   #checkLive(): void {
@@ -327,10 +332,11 @@ export class Trainer {
     if (this.policy.disposed) throw new DisposedError("the trainer's policy was disposed")
   }
 
-  /** Frees moments; the policy stays. Twice is no fault. */
+  /** Frees moments, when no call is running; the policy stays. Twice is no fault. */
   async dispose(): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
+    await this.policy.idle()
     this.#firstMoment.dispose()
     this.#secondMoment.dispose()
   }
@@ -349,6 +355,17 @@ function hasSignal({ member, advantage }: WeightedMember): boolean {
     if (kinds[i] !== TokenKind.masked && advantage[i] !== 0) return true
   }
   return false
+}
+
+/** Counters from a file: known names, integers of at least 0. */
+function checkState(state: unknown): Partial<TrainerState> {
+  const names = ['steps', 'updates', 'tokens', 'skippedUpdates', 'skippedInARow', 'noSignalUpdates'] as const
+  if (state === undefined || state === null)
+    throw new TypeError('state: expected a TrainerState, got nothing')
+  const given = checkOptions(state, 'state', names)
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [name, checkInteger(value, `state.${name}`)]),
+  )
 }
 
 /** A flat list cut as the groups are. */
