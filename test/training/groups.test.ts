@@ -75,19 +75,20 @@ test('metrics of rewards: demonstrations do not count as progress', t => {
   )
 })
 
-test('half a million tokens are checked while nobody notices', t => {
+test('half a million tokens are checked without a closure per token', t => {
   const length = 4096
   const tokens = new Int32Array(length + 1).fill(3)
   const oldLogProbs = new Float32Array(length)
   const big = [
     { members: Array.from({ length: 128 }, () => member({ tokens, promptLength: 1, oldLogProbs })) },
   ]
-  // Processor time, which other processes do not lengthen: about 5 ms.
+  // Processor time of the whole process, garbage collection included: about 10 ms, most of it the copies. A closure
+  // per token took 148.
   const times = Array.from({ length: 7 }, () => {
     const started = process.cpuUsage()
     checkGroups(big, rules)
     const { user, system } = process.cpuUsage(started)
     return (user + system) / 1000
   })
-  t.true(Math.min(...times) < 20, `${Math.min(...times)} ms`)
+  t.true(Math.min(...times) < 60, `${Math.min(...times)} ms`)
 })
