@@ -3,7 +3,7 @@ import type { Parameter, Tape } from '../autograd/tape.js'
 import type { NativePolicyObjective } from '../native.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { checkTensor } from '../tensor/tensor.js'
-import { checkTargets, type TokenTargets } from './policy-loss.js'
+import { checkTargets, type TokenTargets, targetHandles } from './policy-loss.js'
 import type { TokenLogProbs } from './token-log-prob.js'
 
 /**
@@ -32,12 +32,7 @@ export function linearPolicyLoss(
       weight.value.handle,
       tokens.handle,
       temperature,
-      targets.oldLogProbs?.handle ?? null,
-      targets.advantages.handle,
-      targets.weights.handle,
-      targets.kinds.handle,
-      targets.refLogProbs?.handle ?? null,
-      targets.teacherProbs?.handle ?? null,
+      ...targetHandles(targets),
       objective,
       logProbs.handle,
       entropy.handle,

@@ -2,7 +2,7 @@
 import type { NativePolicyObjective } from '../native.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { checkTensor } from '../tensor/tensor.js'
-import { checkTargets, type TokenTargets } from './policy-loss.js'
+import { checkTargets, type TokenTargets, targetHandles } from './policy-loss.js'
 import type { TokenLogProbs } from './token-log-prob.js'
 
 /** logits [R, V] become their gradient; tokens [R] int32. Returns log-probabilities and entropy, [R] each. */
@@ -25,12 +25,7 @@ export function logitsPolicyLossKernel(
     logits.handle,
     tokens.handle,
     temperature,
-    targets.oldLogProbs?.handle ?? null,
-    targets.advantages.handle,
-    targets.weights.handle,
-    targets.kinds.handle,
-    targets.refLogProbs?.handle ?? null,
-    targets.teacherProbs?.handle ?? null,
+    ...targetHandles(targets),
     objective,
     logProbs.handle,
     entropy.handle,

@@ -36,6 +36,18 @@ export function checkTargets(op: string, targets: TokenTargets, rows: number): v
   }
 }
 
+/** The targets in the order in which the three loss kernels take them. */
+export function targetHandles(targets: TokenTargets) {
+  return [
+    targets.oldLogProbs?.handle ?? null,
+    targets.advantages.handle,
+    targets.weights.handle,
+    targets.kinds.handle,
+    targets.refLogProbs?.handle ?? null,
+    targets.teacherProbs?.handle ?? null,
+  ] as const
+}
+
 /** logProbs [R] -> d loss / d logProbs [R]; the sums are added to `metrics`. */
 export function policyLossKernel(
   logProbs: Tensor,
@@ -50,12 +62,7 @@ export function policyLossKernel(
   device.ops.policyLoss(
     device.handle,
     logProbs.handle,
-    targets.oldLogProbs?.handle ?? null,
-    targets.advantages.handle,
-    targets.weights.handle,
-    targets.kinds.handle,
-    targets.refLogProbs?.handle ?? null,
-    targets.teacherProbs?.handle ?? null,
+    ...targetHandles(targets),
     objective,
     gradient.handle,
     metrics.handle,
