@@ -5,8 +5,10 @@ import { checkTensor } from '../tensor/tensor.js'
 
 /** Positions per block of the cache, and per step of the key walk: native/ops/attention.h, kAttentionBlock. */
 export const attentionBlock = 64
+/** Positions whose keys stand together transposed: native/ops/attention.h, kKeyGroup. */
+export const keyGroup = 16
 
-/** Keys and values of one layer: [N, K, D, 64] (transposed) and [N, K, 64, D]. */
+/** Keys and values of one layer: [N, K, 4*D, 16] (transposed in groups of 16 positions) and [N, K, 64, D]. */
 export interface KeyValueCache {
   keys: Tensor
   values: Tensor
@@ -19,14 +21,14 @@ export function createKeyValueCache(
   headDim: number,
 ): KeyValueCache {
   return {
-    keys: device.empty([blocks, kvHeads, headDim, attentionBlock]),
+    keys: device.empty([blocks, kvHeads, (attentionBlock / keyGroup) * headDim, keyGroup]),
     values: device.empty([blocks, kvHeads, attentionBlock, headDim]),
   }
 }
 
 /** K*D */
-function cacheWidth({ keys }: KeyValueCache): number {
-  return (keys.shape[1] ?? 0) * (keys.shape[2] ?? 0)
+function cacheWidth({ values }: KeyValueCache): number {
+  return (values.shape[1] ?? 0) * (values.shape[3] ?? 0)
 }
 
 /** Writes k, v [T, K*D] to slots [T] int32 (block * 64 + position in the block; -1 = nowhere). */

@@ -165,36 +165,38 @@ class SamplingRun {
     if (sequences.length === 0) return undefined
     const device = this.#device
     const previous = this.#last
-    return device.scope(() => {
+    // The scope's result holds tensors only: it is walked for them, and a round's sequences are long.
+    const sampled = device.scope(() => {
       const n = sequences.length
-      const sampled = device.keep({
+      const into = device.keep({
         tokens: device.empty([n], 'int32'),
         logProbs: device.empty([n]),
         drawnLogProbs: device.empty([n]),
         bad: device.empty([n], 'int32'),
       })
       if (decoding.length > 0 && previous) {
-        this.#draw(this.#decode(decoding, previous), decoding, sampled, 0)
+        this.#draw(this.#decode(decoding, previous), decoding, into, 0)
       }
       let start = decoding.length
       for (const part of prefillParts(admitted, this.#prompts)) {
         const members = part.flatMap(group => group.sequences)
-        this.#draw(this.#prefill(part), members, sampled, start)
+        this.#draw(this.#prefill(part), members, into, start)
         start += members.length
       }
-      sequences.forEach((sequence, row) => {
-        sequence.row = row
-      })
-      this.#active = sequences
-      const results = Promise.all([
-        device.readInt32(sampled.tokens),
-        device.readFloat32(sampled.logProbs),
-        device.readFloat32(sampled.drawnLogProbs),
-        device.readInt32(sampled.bad),
-      ])
-      results.catch(() => {}) // reported where it is awaited
-      return { sequences, sampled, results }
+      return into
     })
+    sequences.forEach((sequence, row) => {
+      sequence.row = row
+    })
+    this.#active = sequences
+    const results = Promise.all([
+      device.readInt32(sampled.tokens),
+      device.readFloat32(sampled.logProbs),
+      device.readFloat32(sampled.drawnLogProbs),
+      device.readInt32(sampled.bad),
+    ])
+    results.catch(() => {}) // reported where it is awaited
+    return { sequences, sampled, results }
   }
 
   /** Prompts for which there are free slots and blocks, with their samples as new sequences. */

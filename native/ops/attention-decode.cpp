@@ -20,9 +20,11 @@ struct Cache {
 Cache read_cache(const char* op, const Tensor& keys, const Tensor& values) {
   LUFFY_CHECK(keys, "%s: keyCache is missing", op);
   LUFFY_CHECK(values, "%s: valueCache is missing", op);
-  LUFFY_CHECK(keys.dtype == DType::f32 && keys.rank == 4 && keys.shape[3] == kAttentionBlock && keys.contiguous(),
-              "%s: expected keyCache of float32 [N, K, D, %d]", op, kAttentionBlock);
-  const int64_t dim = keys.shape[2];
+  constexpr int kGroups = kAttentionBlock / kKeyGroup;
+  LUFFY_CHECK(keys.dtype == DType::f32 && keys.rank == 4 && keys.shape[2] % kGroups == 0 &&
+                  keys.shape[3] == kKeyGroup && keys.contiguous(),
+              "%s: expected keyCache of float32 [N, K, %d * D, %d]", op, kGroups, kKeyGroup);
+  const int64_t dim = keys.shape[2] / kGroups;
   check_head_dim(op, dim);
   LUFFY_CHECK(values.dtype == DType::f32 && values.rank == 4 && values.shape[0] == keys.shape[0] &&
                   values.shape[1] == keys.shape[1] && values.shape[2] == kAttentionBlock && values.shape[3] == dim &&
@@ -70,9 +72,8 @@ void fetch_unit(const Cache& cache, const int32_t* blocks, int64_t length, int g
   const int64_t at = (int64_t{blocks[0]} * cache.groups + group) * cache.size;
   const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, length));
   constexpr int kLine = 16;  // floats
-  for (int d = 0; d < cache.dim; ++d) {
-    for (int j = 0; j < visible; j += kLine) __builtin_prefetch(cache.keys + at + d * kAttentionBlock + j, 0, 2);
-  }
+  const int keys = (visible + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
+  for (int i = 0; i < keys * cache.dim; i += kLine) __builtin_prefetch(cache.keys + at + i, 0, 2);
   for (int i = 0; i < visible * cache.dim; i += kLine) __builtin_prefetch(cache.values + at + i, 0, 2);
 }
 
@@ -82,7 +83,8 @@ void fetch_slot(const Cache& cache, int32_t slot) {
   for (int g = 0; g < cache.groups; ++g) {
     const int64_t at = (int64_t{slot / kAttentionBlock} * cache.groups + g) * cache.size;
     const int position = slot % kAttentionBlock;
-    for (int d = 0; d < cache.dim; ++d) __builtin_prefetch(cache.keys + at + d * kAttentionBlock + position, 1);
+    const float* keys = cache.keys + at + key_offset(position, cache.dim);
+    for (int d = 0; d < cache.dim; ++d) __builtin_prefetch(keys + d * kKeyGroup, 1);
     for (int d = 0; d < cache.dim; d += kLine) __builtin_prefetch(cache.values + at + position * cache.dim + d, 1);
   }
 }
@@ -170,14 +172,14 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
       for (int g = 0; g < cache.groups; ++g) {
         const int64_t at = (int64_t{slot[t] / kAttentionBlock} * cache.groups + g) * cache.size;
         const int64_t column = int64_t{g} * cache.dim;
-        float* keys = cache.keys + at + position;
+        float* keys = cache.keys + at + key_offset(position, cache.dim);
         if (next - t == kKeyGroup) {
           const float* rows[kKeyGroup];
           for (int i = 0; i < kKeyGroup; ++i) rows[i] = k.row(t + i) + column;
-          pack_transposed(rows, kKeyGroup, cache.dim, keys, kAttentionBlock);
+          pack_transposed(rows, kKeyGroup, cache.dim, keys);
         } else {
           const float* row = k.row(t) + column;
-          for (int d = 0; d < cache.dim; ++d) keys[d * kAttentionBlock] = row[d];
+          for (int d = 0; d < cache.dim; ++d) keys[d * kKeyGroup] = row[d];
         }
         for (int64_t i = t; i < next; ++i) {
           copy_row(v.row(i) + column, cache.dim, cache.values + at + (position + (i - t)) * cache.dim);

@@ -62,8 +62,8 @@ LUFFY_INLINE void softmax_block(const AttentionRows& rows, float* scores, int vi
   }
 }
 
-// Adds one block to R rows. keys[dim][64] stand transposed, up to the next multiple of kKeyGroup of the keys seen; row
-// r sees the block's first `visible + step * r` keys (at least one, at most 64; step 0: as many for every row, step 1:
+// Adds one block to R rows. keys[4][dim][16] stand transposed, whole groups of kKeyGroup of them up to the last key seen;
+// row r sees the block's first `visible + step * r` keys (at least one, at most 64; step 0: as many for every row, step 1:
 // the rows are queries in a row, of one aligned tile). first: the block is the rows' first, and nothing of their state
 // is read.
 template <int R>

@@ -1,8 +1,8 @@
 // attention-tile: the small products that attention is made of, register-blocked, and the packing that feeds them.
 // Private to attention.cpp and attention-decode.cpp.
 //
-// Scratch matrices over the keys of a block have rows of kAttentionBlock floats: scores [rows][64] and transposed keys
-// [D][64]. Every output element is one chain of fma() in ascending order, so its bits do not depend on how many rows a
+// Over the keys of a block, scores stand as [rows][64]. Keys stand transposed by groups of kKeyGroup, [4][D][16]: a group
+// is one run of memory, for the processor's prefetchers and for a cache that grows key by key. Every output element is one chain of fma() in ascending order, so its bits do not depend on how many rows a
 // tile has. What causality hides is never multiplied, not even by zero: a NaN in a later key stays there.
 #pragma once
 
@@ -21,8 +21,6 @@ constexpr int kTileRows = 8;
 constexpr int kTileRows = 4;
 #endif
 
-// Causality masks whole groups of this many keys away before the scores are computed.
-constexpr int kKeyGroup = 16;
 static_assert(kKeyGroup % kLanes == 0 && kAttentionBlock % kKeyGroup == 0, "groups are whole vectors");
 
 template <class T>
@@ -100,11 +98,15 @@ LUFFY_INLINE void transpose(Vec (&x)[kLanes]) {
   }
 }
 
-// out[d][j] = rows[j][d], for `count` rows; the columns up to the next multiple of kKeyGroup become zeros.
-LUFFY_INLINE void pack_transposed(const float* const* rows, int count, int dim, float* out, int64_t out_stride) {
+// Where key j of a block begins in [4][D][16]: its d at + d * kKeyGroup.
+LUFFY_INLINE int64_t key_offset(int j, int dim) { return int64_t{j / kKeyGroup} * dim * kKeyGroup + j % kKeyGroup; }
+
+// rows[j][d] for `count` rows as [4][D][16]; the keys up to the next multiple of kKeyGroup become zeros.
+LUFFY_INLINE void pack_transposed(const float* const* rows, int count, int dim, float* keys) {
   const int columns = (count + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
   for (int j = 0; j < columns; j += kLanes) {
     const int present = smaller(kLanes, count - j);
+    float* out = keys + key_offset(j, dim);
     for (int d = 0; d < dim; d += kLanes) {
       const int width = smaller(kLanes, dim - d);
       Vec x[kLanes];
@@ -113,11 +115,11 @@ LUFFY_INLINE void pack_transposed(const float* const* rows, int count, int dim, 
         for (int i = 0; i < kLanes; ++i) x[i] = load(rows[j + i] + d);
         transpose(x);
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) store(out + (d + i) * out_stride + j, x[i]);
+        for (int i = 0; i < kLanes; ++i) store(out + (d + i) * kKeyGroup, x[i]);
       } else {
         for (int i = 0; i < kLanes; ++i) x[i] = i < present ? load_first(rows[j + i] + d, width) : vec(0.0f);
         transpose(x);
-        for (int i = 0; i < width; ++i) store(out + (d + i) * out_stride + j, x[i]);
+        for (int i = 0; i < width; ++i) store(out + (d + i) * kKeyGroup, x[i]);
       }
     }
   }
@@ -189,9 +191,10 @@ LUFFY_INLINE void over_columns(int columns, Body&& body) {
   if (j < columns) body(std::integral_constant<int, 1>(), std::true_type(), j, columns - j);
 }
 
-// out[r][j] = (sum over d of a[r][d] * b[d][j]) * scale for the first `columns` keys, a multiple of kLanes.
+// out[r][j] = (sum over d of a[r][d] * key j [d]) * scale for the first `columns` keys, a multiple of kKeyGroup; keys as
+// [4][D][16].
 template <int R>
-LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const float* b, int columns, float scale,
+LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const float* keys, int columns, float scale,
                               float* out) {
   over_columns<R>(
       columns, [&](auto vectors, auto, int j, int) __attribute__((always_inline)) {
@@ -202,8 +205,19 @@ LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const f
 #pragma GCC unroll 4
           for (int v = 0; v < V; ++v) sums[r][v] = vec(0.0f);
         }
+        const float* from[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) from[v] = keys + key_offset(j + v * kLanes, dim);
         for (int d = 0; d < dim; ++d) {
-          multiply_add<0, R, false>(sums, a + d, a_stride, b + d * kAttentionBlock + j, kLanes);
+          Vec x[V];
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) x[v] = load(from[v] + d * kKeyGroup);
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r) {
+            const Vec y = vec(a[r * a_stride + d]);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) sums[r][v] = fma(y, x[v], sums[r][v]);
+          }
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {

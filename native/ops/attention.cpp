@@ -44,7 +44,7 @@ struct Forward {
 };
 
 struct ForwardScratch {
-  float* keys;       // [D][64]
+  float* keys;       // [4][D][16]
   float* values;     // [64][D]
   float* maximum;    // [query heads of a group][queries of a range]
   float* lane_sums;  // [as maximum][kLanes]
@@ -69,7 +69,7 @@ void forward_unit(const Forward& f, const Sequence& s, const QueryRange& range, 
   for (int64_t block = 0; block < range.end; block += kAttentionBlock) {
     const int count = static_cast<int>(smaller<int64_t>(kAttentionBlock, range.end - block));
     block_rows(s, f.k, int64_t{group} * dim, block, count, rows);
-    pack_transposed(rows, count, dim, x.keys, kAttentionBlock);
+    pack_transposed(rows, count, dim, x.keys);
     block_rows(s, f.v, int64_t{group} * dim, block, count, rows);
     for (int j = 0; j < count; ++j) copy_row(rows[j], dim, x.values + j * dim);
     prefetch_block(s, f.k, f.v, group, dim, block + kAttentionBlock, range.end);
@@ -107,8 +107,8 @@ struct Backward {
 // Matrices over the keys hold a panel: so many blocks that they fill part of the second-level cache.
 struct BackwardScratch {
   int64_t panel;         // positions, a multiple of kAttentionBlock
-  float* keys;           // [panel / 64][D][64]
-  float* values;         // [panel / 64][D][64]
+  float* keys;           // [panel / 16][D][16]
+  float* values;         // [panel / 16][D][16]
   float* key_rows;       // [panel][D]
   float* grad_keys;      // [panel][D]
   float* grad_values;    // [panel][D]
@@ -254,10 +254,10 @@ LUFFY_INLINE void backward_sequence(const Backward& b, const Sequence& s, int fi
       const int count = static_cast<int>(smaller<int64_t>(kAttentionBlock, panel_end - block));
       const int64_t at = (block - begin) * dim;
       block_rows(s, b.k, column, block, count, rows);
-      pack_transposed(rows, count, dim, x.keys + at, kAttentionBlock);
+      pack_transposed(rows, count, dim, x.keys + at);
       for (int j = 0; j < count; ++j) copy_row(rows[j], dim, x.key_rows + at + j * dim);
       block_rows(s, b.v, column, block, count, rows);
-      pack_transposed(rows, count, dim, x.values + at, kAttentionBlock);
+      pack_transposed(rows, count, dim, x.values + at);
     }
     for (int head = first; head < end; ++head) {
       backward_panel_head(b, s, head, begin, panel_end, x);

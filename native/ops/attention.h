@@ -21,6 +21,8 @@
 namespace luffy {
 
 constexpr int kAttentionBlock = 64;
+// Keys of a block that stand together transposed, in scratch and in the cache; causality masks whole groups away.
+constexpr int kKeyGroup = 16;
 
 namespace LUFFY_BACKEND {
 

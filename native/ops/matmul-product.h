@@ -40,7 +40,8 @@ LUFFY_INLINE int64_t k_block(int64_t k) {
   return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 15) / 16 * 16;
 }
 
-// weight[N,K] as panels of kPanel outputs, [panel][K][kPanel], zero beyond N.
+// weight[N,K] as vectors of kLanes outputs, [vector][K][kLanes], zero beyond N, up to a whole panel: each vector's part
+// is one run of memory, which few rows meet at the speed of memory.
 void pack_weight(Context& context, const float* weight, int64_t stride, int64_t n, int64_t k, float* packed);
 LUFFY_INLINE int64_t packed_weight_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * k; }
 

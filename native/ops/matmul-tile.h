@@ -15,7 +15,8 @@ constexpr int kPanel = 2 * kLanes;
 // Rows of the tallest tile: accumulators, one row of B and one broadcast fill the registers (32 with AVX-512, else 16).
 // Tiles of at most kShortRows rows read A where it is; they may be wider than a panel, because it takes about eight
 // chains to hide the latency of one. Taller ones are one panel wide and want the rows of A side by side: a packed
-// strip, or a transposed A where it is.
+// strip, or a transposed A where it is. Tiles of one vector may be kStrip rows tall: what their B costs to bring in is
+// shared by all rows in one pass.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 14;
 constexpr int kShortRows = 6;
@@ -32,11 +33,11 @@ struct Tile {
   const float* a;  // element (row, k) at a[row * a_row + k * a_step]; a packed strip has 1 and kStrip
   int64_t a_row;   // 1 if there are more than kShortRows rows
   int64_t a_step;
-  const float* b;  // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + column % kPanel]
-  int64_t b_step;
+  const float* b;  // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + ... ], the second vector of a
+  int64_t b_step;  // panel b_vector floats after its first
   int64_t b_panel;
-  // Floats from b to what is fetched into the cache beside each of its rows: one line of a panel each; 0 = nothing new.
-  int64_t fetch[2];
+  int64_t b_vector;
+  int64_t fetch;  // floats ahead of each row of B that is asked for meanwhile, by tiles for few rows; 0 = nothing
   float* out;
   int64_t out_stride;
   int columns;        // valid columns; the others are not touched
@@ -49,7 +50,8 @@ using TileKernel = void (*)(const Tile& tile);
 // Rows x (Vectors * kLanes) of out.
 template <int Rows, int Vectors>
 void run_tile(const Tile& tile) {
-  constexpr int kPanels = Vectors / 2;
+  constexpr int kPanels = (Vectors + 1) / 2;
+  constexpr bool kFetches = Rows <= kShortRows || Vectors == 1;
   const int64_t a_row = Rows <= kShortRows ? tile.a_row : 1;
   const int64_t a_step = tile.a_step;
 #pragma GCC unroll 16
@@ -66,17 +68,16 @@ void run_tile(const Tile& tile) {
   const float* b = tile.b;
   const int64_t b_step = tile.b_step;
   const int64_t b_panel = tile.b_panel;
-  const int64_t fetch0 = tile.fetch[0];
-  const int64_t fetch1 = tile.fetch[1];
+  const int64_t b_vector = tile.b_vector;
+  const int64_t fetch = tile.fetch;
 #pragma GCC unroll 4
   for (int64_t k = tile.depth; k > 0; --k) {
     Vec row[Vectors];
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      row[2 * p] = load(b + p * b_panel);
-      row[2 * p + 1] = load(b + p * b_panel + kLanes);
-      __builtin_prefetch(b + p * b_panel + fetch0, 0, 2);
-      __builtin_prefetch(b + p * b_panel + fetch1, 0, 2);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) {
+      const float* from = b + v / 2 * b_panel + v % 2 * b_vector;
+      row[v] = load(from);
+      if (kFetches) __builtin_prefetch(from + fetch);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
@@ -125,6 +126,32 @@ LUFFY_INLINE int widest_tile(int rows) {
 #else
   return rows <= 1 ? 4 : rows <= 2 ? 2 : 1;
 #endif
+}
+
+// The kernel for `rows` (1..kStrip) rows and one vector of B.
+LUFFY_INLINE TileKernel vector_kernel(int rows) {
+  static constexpr TileKernel one[] = {
+    run_tile<1, 1>,
+    run_tile<2, 1>,
+    run_tile<3, 1>,
+    run_tile<4, 1>,
+    run_tile<5, 1>,
+    run_tile<6, 1>,
+    run_tile<7, 1>,
+    run_tile<8, 1>,
+#if defined(__AVX512F__)
+    run_tile<9, 1>,
+    run_tile<10, 1>,
+    run_tile<11, 1>,
+    run_tile<12, 1>,
+    run_tile<13, 1>,
+    run_tile<14, 1>,
+    run_tile<15, 1>,
+    run_tile<16, 1>,
+#endif
+  };
+  static_assert(sizeof one / sizeof *one == kStrip, "a kernel for every height");
+  return one[rows - 1];
 }
 
 // The kernel for `rows` (1..kTileRows) rows and `panels` (1, 2 or 4, at most widest_tile(rows)) panels of B.

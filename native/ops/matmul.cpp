@@ -20,6 +20,8 @@ constexpr int64_t kColumnBlock = 384;          // columns of packed B: at most 7
 constexpr int64_t kRowBlock = 72 * kTileRows;  // rows of A kept packed when they meet several blocks of columns
 constexpr int64_t kStripBatch = 4;             // strips of A packed at a time when they stand side by side
 constexpr int64_t kRowsWorthPacking = 100;     // below, B in rows is read where it is
+constexpr int64_t kPanelRows = 4 * kStrip;     // up to so many rows meet packed weights in one pass over them
+constexpr int64_t kFetchAhead = 128 * 16;      // floats of packed weights asked for in advance: 8 KiB
 
 LUFFY_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 LUFFY_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -31,6 +33,11 @@ struct Grid {
   int64_t columns = 1;
 };
 
+// Few rows times weights that were packed beforehand, which come from memory.
+LUFFY_INLINE bool in_one_pass(const Product& product) {
+  return product.b_layout == BLayout::packed && product.m <= kPanelRows;
+}
+
 // The grid with the least time, by a rough count of cycles per k: one per row and panel for the arithmetic, a
 // fraction for bringing in each row of A and column of B.
 Grid choose_grid(const Product& product, int threads) {
@@ -38,9 +45,8 @@ Grid choose_grid(const Product& product, int threads) {
   const int64_t work = product.m * product.n * product.k;
   const int64_t most = work / kSmallestTask;
   if (threads == 1 || most < 2) return grid;
-  // Packed weights meet few rows panel after panel (run_panels): the longer a task's run of them, the better.
-  const bool by_panels = product.b_layout == BLayout::packed && product.m <= kStripBatch * kTileRows;
-  const int64_t per_thread = by_panels ? kTasksPerThread / 2 : kTasksPerThread;
+  // The longer a task's run of packed weights, the better.
+  const int64_t per_thread = in_one_pass(product) ? kTasksPerThread / 2 : kTasksPerThread;
   double best = 0;
   for (int64_t tasks = threads * per_thread; tasks >= 2; tasks /= 2) {
     if (tasks > most) continue;
@@ -64,6 +70,7 @@ Grid choose_grid(const Product& product, int threads) {
 // Scratch per thread for packed strips and panels.
 LUFFY_INLINE int64_t a_scratch_floats(const Product& product) {
   if (product.m <= kShortRows) return 0;
+  if (in_one_pass(product)) return ceil_div(product.m, kStrip) * kStrip * product.k;
   const int64_t rows = product.n > kColumnBlock ? smaller(product.m, kRowBlock) : 0;
   return larger(ceil_div(rows, kTileRows), kStripBatch) * kStrip * k_block(product.k);
 }
@@ -105,10 +112,7 @@ Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, 
 }
 
 // Strip `strip` of A times `panels` panels of B from `panel` on. a and b: where they are packed, if they are.
-// fetch: lines of the panels behind these to bring into the cache meanwhile, bit 0 the first of each row, bit 1 the
-// second.
-void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b,
-                   int fetch) {
+void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b) {
   const Product& product = block.product;
   const int64_t row = block.m0 + block.a.start(strip);
   const int rows = static_cast<int>(block.m0 + block.a.start(strip + 1) - row);
@@ -126,20 +130,22 @@ void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t pa
     tile.a = a;
   }
   if (product.b_layout == BLayout::packed) {
-    tile.b = product.b + column * product.k + block.k0 * kPanel;
-    tile.b_step = kPanel;
+    tile.b = product.b + column * product.k + block.k0 * kLanes;
+    tile.b_step = kLanes;
     tile.b_panel = product.k * kPanel;
+    tile.b_vector = product.k * kLanes;
   } else if (block.b_in_place && columns == panels * kPanel) {
     tile.b = product.b + block.k0 * product.b_stride + column;
     tile.b_step = product.b_stride;
     tile.b_panel = kPanel;
+    tile.b_vector = kLanes;
   } else {
     tile.b = b;
     tile.b_step = kPanel;
     tile.b_panel = kPanel * block.depth;
+    tile.b_vector = kLanes;
   }
-  tile.fetch[0] = (fetch & 1) != 0 ? panels * tile.b_panel : 0;
-  tile.fetch[1] = (fetch & 2) != 0 ? panels * tile.b_panel + kLanes : 0;
+  tile.fetch = 0;
   tile.out = product.out + row * product.out_stride + column;
   tile.out_stride = product.out_stride;
   tile.columns = static_cast<int>(columns);
@@ -169,32 +175,61 @@ void run_block(const Block& block, bool keep_a, bool a_is_packed) {
         const int64_t alike = (panel < in_place ? in_place : panels) - panel;
         wide = widest;
         while (wide > alike) wide /= 2;
-        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats, 0);
+        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats);
       }
     }
   }
 }
 
-// Few rows times weights that were packed beforehand, which come from memory: each panel is brought in once, for all
-// strips, and the next one is fetched while it is multiplied.
-void run_panels(const Block& block) {
-  const int64_t strips = block.a.parts;
-  const int64_t panels = block.b.parts;
-  const int64_t a_floats = kStrip * block.depth;
-  if (!block.a_in_place) pack<kStrip>(block.a, 0, strips, block.a_scratch);
-  const int widest = widest_tile(static_cast<int>(smaller(block.m1 - block.m0, kTileRows)));
-  int wide;
-  for (int64_t panel = 0; panel < panels; panel += wide) {
-    wide = widest;
-    while (wide > panels - panel) wide /= 2;
-    for (int64_t strip = 0; strip < strips; ++strip) {
-      const int fetch = strips == 1 ? 3 : strip < 2 ? 1 << strip : 0;
-      multiply_tile(block, strip, block.a_scratch + strip * a_floats, panel, wide, block.b_scratch, fetch);
+// A task of few rows times packed weights, in one pass over the weights, in the order they lie in memory, which is what
+// such a product waits for: each vector of columns meets all k and all rows before the next one. Short rows read A where
+// it is and take some vectors at a time.
+void run_one_pass(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float* scratch) {
+  const int64_t rows = m1 - m0;
+  const bool in_place = rows <= kShortRows;
+  Source a;
+  a.from = product.a + m0 * product.a_stride;
+  a.stride = product.a_stride;
+  a.across = true;
+  a.depth = product.k;
+  a.extent = rows;
+  a.unit = 1;
+  a.parts = in_place ? 1 : ceil_div(rows, kStrip);
+  if (!in_place) pack<kStrip>(a, 0, a.parts, scratch);
+  const int64_t longest = k_block(product.k);
+  const int widest = in_place ? widest_tile(static_cast<int>(rows)) : 0;
+  int64_t wide;
+  for (int64_t column = n0; column < n1; column += wide) {
+    int panels = widest;
+    while (panels > 1 && panels * kPanel > ceil_div(n1 - column, kPanel) * kPanel) panels /= 2;
+    wide = in_place ? panels * kPanel : kLanes;
+    for (int64_t k0 = 0; k0 < product.k; k0 += longest) {
+      for (int64_t strip = 0; strip < a.parts; ++strip) {
+        const int64_t row = m0 + a.start(strip);
+        Tile tile;
+        tile.depth = smaller(longest, product.k - k0);
+        tile.a = in_place ? product.a + row * product.a_stride + k0 : scratch + (strip * product.k + k0) * kStrip;
+        tile.a_row = in_place ? product.a_stride : 1;
+        tile.a_step = in_place ? 1 : kStrip;
+        tile.b = product.b + column * product.k + k0 * kLanes;
+        tile.b_step = kLanes;
+        tile.b_panel = product.k * kPanel;
+        tile.b_vector = product.k * kLanes;
+        tile.fetch = strip == 0 ? kFetchAhead / (wide / kLanes) : 0;
+        tile.out = product.out + row * product.out_stride + column;
+        tile.out_stride = product.out_stride;
+        tile.columns = static_cast<int>(smaller(n1 - column, wide));
+        tile.add = product.accumulate || k0 > 0;
+        tile.bias = product.bias != nullptr && k0 + tile.depth == product.k ? product.bias + column : nullptr;
+        const int height = static_cast<int>(m0 + a.start(strip + 1) - row);
+        (in_place ? tile_kernel(height, panels) : vector_kernel(height))(tile);
+      }
     }
   }
 }
 
 void run_task(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float* scratch) {
+  if (in_one_pass(product)) return run_one_pass(product, m0, m1, n0, n1, scratch);
   const int64_t longest = k_block(product.k);
   const int64_t column_blocks = ceil_div(n1 - n0, kColumnBlock);
   const bool keep_a = column_blocks > 1;
@@ -210,11 +245,7 @@ void run_task(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_
         const int64_t block_n1 = n0 + part(n1 - n0, kPanel, j + 1, column_blocks);
         const Block block = make_block(product, k0, smaller(longest, product.k - k0), block_m0, block_m1, block_n0,
                                        block_n1, a_in_place, b_in_place, scratch);
-        if (product.b_layout == BLayout::packed && block.a.parts <= kStripBatch) {
-          run_panels(block);
-        } else {
-          run_block(block, keep_a, j > 0);
-        }
+        run_block(block, keep_a, j > 0);
       }
     }
   }
@@ -257,13 +288,15 @@ void pack_weight(Context& context, const float* weight, int64_t stride, int64_t 
   source.across = true;
   source.depth = k;
   source.extent = n;
-  source.unit = kPanel;
-  source.parts = ceil_div(n, kPanel);
+  source.unit = kLanes;
+  source.parts = ceil_div(n, kLanes);
   const int64_t tasks = n * k < kSmallestTask ? 1 : source.parts;
   parallel_for(context, tasks, [&](int64_t task, int) {
     const int64_t first = source.parts * task / tasks;
-    pack<kPanel>(source, first, source.parts * (task + 1) / tasks, packed + first * kPanel * k);
+    pack<kLanes>(source, first, source.parts * (task + 1) / tasks, packed + first * kLanes * k);
   });
+  const int64_t whole = source.parts * kLanes * k;
+  __builtin_memset(packed + whole, 0, static_cast<size_t>(packed_weight_size(n, k) - whole) * sizeof(float));
 }
 
 void matmul(Context& context, Tensor a, Tensor b, Tensor out, bool transpose_a, bool transpose_b, bool accumulate) {

@@ -1,5 +1,5 @@
 // Cases of attention-decode and of the key/value cache: one query per sequence against keys in scattered blocks.
-import { attentionBlock } from '../../lib/ops/attention-decode.js'
+import { attentionBlock, keyGroup } from '../../lib/ops/attention-decode.js'
 import type { CounterRandom } from '../../lib/random.js'
 import { dataOf, type HostTensor, int32, normal, type OpCase } from './case.js'
 
@@ -13,19 +13,31 @@ export interface DecodeSizes {
   gap?: number
 }
 
+const groups = attentionBlock / keyGroup
+
+/** Place of dimension e of the key at `position`, and of the value, from the start of a block's head of size d. */
+const keyPlace = (position: number, e: number, d: number) =>
+  (Math.floor(position / keyGroup) * d + e) * keyGroup + (position % keyGroup)
+const valuePlace = (position: number, e: number, d: number) => position * d + e
+
 /** NaN wherever no key was written: an op that reads it shows it. */
 function cacheOf(
   random: CounterRandom,
-  shape: number[],
-  positionAxis: 2 | 3,
+  shape: readonly [blocks: number, heads: number, ...number[]],
+  d: number,
+  place: (position: number, e: number, d: number) => number,
   written: (block: number, position: number) => boolean,
 ) {
   const tensor: HostTensor = normal(random, shape)
-  const [, k, a, b] = shape as [number, number, number, number]
-  for (let i = 0; i < tensor.data.length; i++) {
-    const block = Math.floor(i / (k * a * b))
-    const position = positionAxis === 3 ? i % b : Math.floor(i / b) % a
-    if (!written(block, position)) tensor.data[i] = Number.NaN
+  const [blocks, heads] = shape
+  for (let block = 0; block < blocks; block++) {
+    for (let position = 0; position < attentionBlock; position++) {
+      if (written(block, position)) continue
+      for (let head = 0; head < heads; head++) {
+        const at = (block * heads + head) * d * attentionBlock
+        for (let e = 0; e < d; e++) tensor.data[at + place(position, e, d)] = Number.NaN
+      }
+    }
   }
   return tensor
 }
@@ -57,8 +69,8 @@ export function decodeCase(sizes: DecodeSizes): OpCase {
       const written = (block: number, position: number) => position < (filled.get(block) ?? 0)
       return {
         q: normal(random, [rows, h * d], 1, gap),
-        keyCache: cacheOf(random, [blocks, k, d, attentionBlock], 3, written),
-        valueCache: cacheOf(random, [blocks, k, attentionBlock, d], 2, written),
+        keyCache: cacheOf(random, [blocks, k, groups * d, keyGroup], d, keyPlace, written),
+        valueCache: cacheOf(random, [blocks, k, attentionBlock, d], d, valuePlace, written),
         blockTable: int32(table, [rows, most]),
         lengths: int32(lengths),
       }
@@ -92,7 +104,7 @@ export function decodeCase(sizes: DecodeSizes): OpCase {
           const scores = Float64Array.from({ length: lengths[b]! }, (_, p) => {
             let dot = 0
             for (let e = 0; e < d; e++)
-              dot += q[at + e]! * keyCache[place(p) + e * attentionBlock + (p % attentionBlock)]!
+              dot += q[at + e]! * keyCache[place(p) + keyPlace(p % attentionBlock, e, d)]!
             return dot * scale
           })
           const largest = scores.reduce((x, y) => Math.max(x, y))
@@ -100,7 +112,7 @@ export function decodeCase(sizes: DecodeSizes): OpCase {
           scores.forEach((s, p) => {
             for (let e = 0; e < d; e++) {
               out[at + e]! +=
-                (Math.exp(s - largest) / total) * valueCache[place(p) + (p % attentionBlock) * d + e]!
+                (Math.exp(s - largest) / total) * valueCache[place(p) + valuePlace(p % attentionBlock, e, d)]!
             }
           })
         }
@@ -128,7 +140,7 @@ export function appendCase(
       k: normal(random, [tokens, k * d], 1, gap),
       v: normal(random, [tokens, k * d], 1, gap),
       slots: int32(slots),
-      keyCache: normal(random, [blocks, k, d, attentionBlock]),
+      keyCache: normal(random, [blocks, k, groups * d, keyGroup]),
       valueCache: normal(random, [blocks, k, attentionBlock, d]),
     }),
     outputs: {},
@@ -151,8 +163,8 @@ export function appendCase(
         for (let g = 0; g < k; g++) {
           for (let e = 0; e < d; e++) {
             const [from, to] = [(token * k + g) * d + e, (block * k + g) * d * attentionBlock]
-            keyCache[to + e * attentionBlock + position] = dataOf(inputs, 'k')[from]!
-            valueCache[to + position * d + e] = dataOf(inputs, 'v')[from]!
+            keyCache[to + keyPlace(position, e, d)] = dataOf(inputs, 'k')[from]!
+            valueCache[to + valuePlace(position, e, d)] = dataOf(inputs, 'v')[from]!
           }
         }
       })
@@ -174,7 +186,7 @@ export function copyCase(
     bytes: 16 * pairs.length * size,
     make: random => ({
       pairs: int32(pairs.flat(), [pairs.length, 2]),
-      keyCache: normal(random, [blocks, k, d, attentionBlock]),
+      keyCache: normal(random, [blocks, k, groups * d, keyGroup]),
       valueCache: normal(random, [blocks, k, attentionBlock, d]),
     }),
     outputs: {},
