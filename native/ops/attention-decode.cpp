@@ -41,9 +41,26 @@ Cache read_cache(const char* op, const Tensor& keys, const Tensor& values) {
   return cache;
 }
 
-// The query heads of one group, of one sequence that sees `length` keys.
+// One block of keys and values as a sequence sees it.
+struct Block {
+  const float* keys;
+  const float* values;
+  int visible;
+};
+
+Block block_at(const Cache& cache, const int32_t* blocks, int64_t length, int group, int64_t position) {
+  const int64_t at = (int64_t{blocks[position / kAttentionBlock]} * cache.groups + group) * cache.size;
+  return {cache.keys + at, cache.values + at, static_cast<int>(smaller<int64_t>(kAttentionBlock, length - position))};
+}
+
+// A unit's first block, or an empty one.
+Block first_block(const Cache& cache, const int32_t* blocks, int64_t length, int group) {
+  return length > 0 ? block_at(cache, blocks, length, group, 0) : Block{nullptr, nullptr, 0};
+}
+
+// The query heads of one group, of one sequence that sees `length` keys. next: the block that comes after the unit's.
 void decode_unit(const Cache& cache, const int32_t* blocks, int64_t length, int group, int per_group, float scale,
-                 const float* q, float* out) {
+                 const float* q, float* out, const Block& next) {
   const int dim = cache.dim;
   if (length == 0) {
     __builtin_memset(out, 0, static_cast<size_t>(per_group) * static_cast<size_t>(dim) * sizeof(float));
@@ -54,38 +71,20 @@ void decode_unit(const Cache& cache, const int32_t* blocks, int64_t length, int 
     float maximum[kTileRows];
     alignas(64) float lane_sums[kTileRows * kLanes];
     const AttentionRows tile = {q + g * dim, dim, out + g * dim, dim, maximum, lane_sums};
+    Block block = block_at(cache, blocks, length, group, 0);
     for (int64_t position = 0; position < length; position += kAttentionBlock) {
-      const int64_t at = (int64_t{blocks[position / kAttentionBlock]} * cache.groups + group) * cache.size;
-      const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, length - position));
+      const int64_t after = position + kAttentionBlock;
+      const Block ahead = after < length ? block_at(cache, blocks, length, group, after) : next;
+      const int keys = (ahead.visible + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
+      const Fetch next_keys = {ahead.keys, ahead.keys + keys * dim};
+      const Fetch next_values = {ahead.values, ahead.values + ahead.visible * dim};
       with_rows(count, [&](auto rows) {
-        attend_block<decltype(rows)::value>(tile, dim, scale, cache.keys + at, cache.values + at, dim, visible, 0,
-                                            position == 0);
+        attend_block<decltype(rows)::value>(tile, dim, scale, block.keys, block.values, dim, block.visible, 0,
+                                            position == 0, next_keys, next_values);
       });
+      block = ahead;
     }
     with_rows(count, [&](auto rows) { finish_rows<decltype(rows)::value>(tile, dim, nullptr, 0); });
-  }
-}
-
-// Asks for the first block of a unit: a cache of many sequences lies in memory, in pieces that no prefetcher foresees.
-void fetch_unit(const Cache& cache, const int32_t* blocks, int64_t length, int group) {
-  if (length == 0) return;
-  const int64_t at = (int64_t{blocks[0]} * cache.groups + group) * cache.size;
-  const int visible = static_cast<int>(smaller<int64_t>(kAttentionBlock, length));
-  constexpr int kLine = 16;  // floats
-  const int keys = (visible + kKeyGroup - 1) / kKeyGroup * kKeyGroup;
-  for (int i = 0; i < keys * cache.dim; i += kLine) __builtin_prefetch(cache.keys + at + i, 0, 2);
-  for (int i = 0; i < visible * cache.dim; i += kLine) __builtin_prefetch(cache.values + at + i, 0, 2);
-}
-
-// Asks for the lines that a token's keys and values will be written to.
-void fetch_slot(const Cache& cache, int32_t slot) {
-  constexpr int kLine = 16;  // floats
-  for (int g = 0; g < cache.groups; ++g) {
-    const int64_t at = (int64_t{slot / kAttentionBlock} * cache.groups + g) * cache.size;
-    const int position = slot % kAttentionBlock;
-    const float* keys = cache.keys + at + key_offset(position, cache.dim);
-    for (int d = 0; d < cache.dim; ++d) __builtin_prefetch(keys + d * kKeyGroup, 1);
-    for (int d = 0; d < cache.dim; d += kLine) __builtin_prefetch(cache.values + at + position * cache.dim + d, 1);
   }
 }
 
@@ -132,12 +131,14 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
     for (int64_t unit = portions.bounds[index]; unit < portions.bounds[index + 1]; ++unit) {
       const int64_t b = unit / cache.groups;
       const int group = static_cast<int>(unit % cache.groups);
+      Block next = {nullptr, nullptr, 0};
       if (unit + 1 < portions.bounds[index + 1]) {
-        const int64_t next = (unit + 1) / cache.groups;
-        fetch_unit(cache, block_table.i32() + next * most, length[next], static_cast<int>((unit + 1) % cache.groups));
+        const int64_t row = (unit + 1) / cache.groups;
+        next = first_block(cache, block_table.i32() + row * most, length[row],
+                           static_cast<int>((unit + 1) % cache.groups));
       }
       decode_unit(cache, block_table.i32() + b * most, length[b], group, per_group, static_cast<float>(scale),
-                  q.row(b) + group * columns, out.row(b) + group * columns);
+                  q.row(b) + group * columns, out.row(b) + group * columns, next);
     }
   });
 }
@@ -162,7 +163,6 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
     for (int64_t t = index * grain, next; t < end; t = next) {
       next = t + 1;
       if (slot[t] < 0) continue;
-      if (next < end && slot[next] >= 0) fetch_slot(cache, slot[next]);
       // A prompt's tokens fill neighbouring slots: whole key groups of them go through registers.
       const int position = slot[t] % kAttentionBlock;
       if (position % kKeyGroup == 0) {
@@ -179,7 +179,16 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
           pack_transposed(rows, kKeyGroup, cache.dim, keys);
         } else {
           const float* row = k.row(t) + column;
-          for (int d = 0; d < cache.dim; ++d) keys[d * kKeyGroup] = row[d];
+          // The lines of the next token's keys are asked for meanwhile, one by one (see Fetch).
+          const float* ahead = keys;
+          if (next < end && slot[next] >= 0) {
+            const int64_t block = (int64_t{slot[next] / kAttentionBlock} * cache.groups + g) * cache.size;
+            ahead = cache.keys + block + key_offset(slot[next] % kAttentionBlock, cache.dim);
+          }
+          for (int d = 0; d < cache.dim; ++d) {
+            __builtin_prefetch(ahead + d * kKeyGroup, 1);
+            keys[d * kKeyGroup] = row[d];
+          }
         }
         for (int64_t i = t; i < next; ++i) {
           copy_row(v.row(i) + column, cache.dim, cache.values + at + (position + (i - t)) * cache.dim);

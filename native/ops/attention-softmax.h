@@ -65,15 +65,16 @@ LUFFY_INLINE void softmax_block(const AttentionRows& rows, float* scores, int vi
 // Adds one block to R rows. keys[4][dim][16] stand transposed, whole groups of kKeyGroup of them up to the last key seen;
 // row r sees the block's first `visible + step * r` keys (at least one, at most 64; step 0: as many for every row, step 1:
 // the rows are queries in a row, of one aligned tile). first: the block is the rows' first, and nothing of their state
-// is read.
-template <int R>
+// is read. next_keys, next_values: what to ask for meanwhile.
+template <int R, class Ahead = NoFetch>
 LUFFY_INLINE void attend_block(const AttentionRows& rows, int dim, float scale, const float* keys, const float* values,
-                               int64_t value_stride, int visible, int step, bool first) {
+                               int64_t value_stride, int visible, int step, bool first, Ahead next_keys = Ahead(),
+                               Ahead next_values = Ahead()) {
   alignas(64) float scores[R * kAttentionBlock];
   alignas(64) float factors[kLanes];
   const int most = smaller(kAttentionBlock, visible + step * (R - 1));
   const int groups = (most + kKeyGroup - 1) / kKeyGroup;
-  key_product<R>(dim, rows.q, rows.q_stride, keys, groups * kKeyGroup, scale, scores);
+  key_product<R>(dim, rows.q, rows.q_stride, keys, groups * kKeyGroup, scale, scores, next_keys);
   switch (groups) {
     case 1:
       softmax_block<R, 1>(rows, scores, visible, step, first, factors);
@@ -89,7 +90,7 @@ LUFFY_INLINE void attend_block(const AttentionRows& rows, int dim, float scale, 
       break;
   }
   value_product<R>(visible, most - visible, scores, values, value_stride, dim, first, factors, rows.out,
-                   rows.out_stride);
+                   rows.out_stride, next_values);
 }
 
 // ln x for normal x > 0; not finite when x is not. In plain loops over it the compiler makes vectors of it.

@@ -144,6 +144,21 @@ LUFFY_INLINE void add_row(const float* from, int dim, float* to) {
   }
 }
 
+// ---- fetching ahead
+
+// What a product asks for while it runs: line by line, as it reads its own operand line by line. In one burst the same
+// requests would fill the processor's miss buffers and hold up its own loads.
+struct NoFetch {
+  LUFFY_INLINE void lines(int) {}
+};
+struct Fetch {
+  const float* at;
+  const float* end;
+  LUFFY_INLINE void lines(int count) {
+    for (int i = 0; i < count && at < end; ++i, at += 16) __builtin_prefetch(at);
+  }
+};
+
 // ---- products
 
 // Rows From..To-1 of sums += a[row] * b. Partial: one vector of columns, of which the first `lanes` exist.
@@ -193,9 +208,9 @@ LUFFY_INLINE void over_columns(int columns, Body&& body) {
 
 // out[r][j] = (sum over d of a[r][d] * key j [d]) * scale for the first `columns` keys, a multiple of kKeyGroup; keys as
 // [4][D][16].
-template <int R>
+template <int R, class Ahead = NoFetch>
 LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const float* keys, int columns, float scale,
-                              float* out) {
+                              float* out, Ahead ahead = Ahead()) {
   over_columns<R>(
       columns, [&](auto vectors, auto, int j, int) __attribute__((always_inline)) {
         constexpr int V = decltype(vectors)::value;
@@ -212,6 +227,7 @@ LUFFY_INLINE void key_product(int dim, const float* a, int64_t a_stride, const f
           Vec x[V];
 #pragma GCC unroll 4
           for (int v = 0; v < V; ++v) x[v] = load(from[v] + d * kKeyGroup);
+          ahead.lines(V * kLanes / 16);
 #pragma GCC unroll 8
           for (int r = 0; r < R; ++r) {
             const Vec y = vec(a[r * a_stride + d]);
@@ -240,9 +256,10 @@ LUFFY_INLINE void multiply_add_triangle(Vec (&sums)[R][V], int extra, const floa
 
 // out[r] = out[r] * factors[r] + sum over j of a[r][j] * b[j], over the keys that row r sees: the first `common`, and
 // of the `extra` (at most R - 1) keys after them the first r. fresh: out's old values do not count and are not read.
-template <int R>
+template <int R, class Ahead = NoFetch>
 LUFFY_INLINE void value_product(int common, int extra, const float* a, const float* b, int64_t b_stride, int dim,
-                                bool fresh, const float* factors, float* out, int64_t out_stride) {
+                                bool fresh, const float* factors, float* out, int64_t out_stride,
+                                Ahead ahead = Ahead()) {
   over_columns<R>(
       dim, [&](auto vectors, auto partial, int column, int lanes) __attribute__((always_inline)) {
         constexpr int V = decltype(vectors)::value;
@@ -260,6 +277,7 @@ LUFFY_INLINE void value_product(int common, int extra, const float* a, const flo
         const float* x = b + column;
         for (int j = 0; j < common; ++j) {
           multiply_add<0, R, Partial>(sums, a + j, kAttentionBlock, x + j * b_stride, lanes);
+          ahead.lines((V * kLanes + 15) / 16);
         }
         multiply_add_triangle<1, Partial>(sums, extra, a + common, x + common * b_stride, b_stride, lanes);
 #pragma GCC unroll 8
