@@ -45,10 +45,8 @@ Grid choose_grid(const Product& product, int threads) {
   const int64_t work = product.m * product.n * product.k;
   const int64_t most = work / kSmallestTask;
   if (threads == 1 || most < 2) return grid;
-  // The longer a task's run of packed weights, the better.
-  const int64_t per_thread = in_one_pass(product) ? kTasksPerThread / 2 : kTasksPerThread;
   double best = 0;
-  for (int64_t tasks = threads * per_thread; tasks >= 2; tasks /= 2) {
+  for (int64_t tasks = threads * kTasksPerThread; tasks >= 2; tasks /= 2) {
     if (tasks > most) continue;
     for (int64_t rows = 1; rows <= tasks; ++rows) {
       const int64_t columns = tasks / rows;
