@@ -37,7 +37,10 @@ struct Tile {
   int64_t b_step;  // panel b_vector floats after its first
   int64_t b_panel;
   int64_t b_vector;
-  int64_t fetch;  // floats ahead of each row of B that is asked for meanwhile, by tiles for few rows; 0 = nothing
+  // What is asked for meanwhile, evenly over k, so that the tile's own loads are not held up. Tiles for few rows: `fetch`
+  // floats ahead of each row of B (0 = nothing). Others: two rows of the next strip of A, `depth` floats each (null = none).
+  int64_t fetch;
+  const float* next[2];
   float* out;
   int64_t out_stride;
   int columns;        // valid columns; the others are not touched
@@ -70,6 +73,9 @@ void run_tile(const Tile& tile) {
   const int64_t b_panel = tile.b_panel;
   const int64_t b_vector = tile.b_vector;
   const int64_t fetch = tile.fetch;
+  const int64_t next_step = tile.next[0] == nullptr ? 0 : 1;
+  const float* next0 = next_step == 0 ? a : tile.next[0];
+  const float* next1 = next_step == 0 ? a : tile.next[1];
 #pragma GCC unroll 4
   for (int64_t k = tile.depth; k > 0; --k) {
     Vec row[Vectors];
@@ -78,6 +84,12 @@ void run_tile(const Tile& tile) {
       const float* from = b + v / 2 * b_panel + v % 2 * b_vector;
       row[v] = load(from);
       if (kFetches) __builtin_prefetch(from + fetch);
+    }
+    if (!kFetches) {
+      __builtin_prefetch(next0);
+      __builtin_prefetch(next1);
+      next0 += next_step;
+      next1 += next_step;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {

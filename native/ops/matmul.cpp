@@ -15,6 +15,7 @@ namespace LUFFY_BACKEND {
 namespace {
 
 constexpr int64_t kSmallestTask = 1 << 16;     // multiply-adds that are worth another thread
+constexpr int64_t kSmallestPart = 1 << 21;     // multiply-adds that are worth another task of the same thread
 constexpr int64_t kTasksPerThread = 4;         // finer than the threads, for a core that is busy with something else
 constexpr int64_t kColumnBlock = 384;          // columns of packed B: at most 768 KiB, in the second-level cache
 constexpr int64_t kRowBlock = 72 * kTileRows;  // rows of A kept packed when they meet several blocks of columns
@@ -47,7 +48,7 @@ Grid choose_grid(const Product& product, int threads) {
   if (threads == 1 || most < 2) return grid;
   double best = 0;
   for (int64_t tasks = threads * kTasksPerThread; tasks >= 2; tasks /= 2) {
-    if (tasks > most) continue;
+    if (tasks > (tasks > threads ? work / kSmallestPart : most)) continue;
     for (int64_t rows = 1; rows <= tasks; ++rows) {
       const int64_t columns = tasks / rows;
       if (rows * columns != tasks) continue;
@@ -65,39 +66,77 @@ Grid choose_grid(const Product& product, int threads) {
   return grid;
 }
 
+// What is decided before the tasks start.
+struct Plan {
+  Product product;
+  Grid grid;
+  int64_t strips;         // of A: nearly equal parts of at most kTileRows rows, as many for every row of the grid
+  const float* a_strips;  // all of A, packed for all tasks: [strip][K][kStrip]; or null
+};
+
+// All of A, or all of B, is packed for all tasks when several of them would pack the same part of it, and it is small
+// enough to stay in a cache until they have used it.
+constexpr int64_t kSharedFloats = 1 << 21;
+
+Plan make_plan(const Product& product, int threads) {
+  Plan plan{product, choose_grid(product, threads), 0, nullptr};
+  const int64_t rows = ceil_div(product.m, plan.grid.rows);
+  plan.strips = plan.grid.rows * ceil_div(rows, kTileRows);
+  return plan;
+}
+
+LUFFY_INLINE bool shares_a(const Plan& plan) {
+  const Product& product = plan.product;
+  return plan.grid.columns > 1 && !product.a_transposed && product.m > kPanelRows &&
+         product.m * product.k <= kSharedFloats;
+}
+LUFFY_INLINE bool shares_b(const Plan& plan) {
+  const Product& product = plan.product;
+  return plan.grid.rows > 1 && product.b_layout != BLayout::packed && product.m > kPanelRows &&
+         product.n * product.k <= kSharedFloats;
+}
+
 // Scratch per thread for packed strips and panels.
 LUFFY_INLINE int64_t a_scratch_floats(const Product& product) {
   if (product.m <= kShortRows) return 0;
   if (in_one_pass(product)) return ceil_div(product.m, kStrip) * kStrip * product.k;
   const int64_t rows = product.n > kColumnBlock ? smaller(product.m, kRowBlock) : 0;
-  return larger(ceil_div(rows, kTileRows), kStripBatch) * kStrip * k_block(product.k);
+  return larger(ceil_div(rows, kTileRows) + 1, kStripBatch) * kStrip * k_block(product.k);
 }
 LUFFY_INLINE int64_t b_scratch_floats(const Product& product) {
   if (product.b_layout == BLayout::packed) return 0;
   return smaller(ceil_div(product.n, kPanel), kColumnBlock / kPanel) * kPanel * k_block(product.k);
 }
 
-// One block of k of one block of out, [m0, m1) x [n0, n1), and the scratch of the thread that computes it.
+// A over one block of k, in the plan's strips.
+LUFFY_INLINE Source source_of_a(const Plan& plan, int64_t k0, int64_t depth) {
+  const Product& product = plan.product;
+  Source a;
+  a.from = product.a + k0 * (product.a_transposed ? product.a_stride : 1);
+  a.stride = product.a_stride;
+  a.across = !product.a_transposed;
+  a.depth = depth;
+  a.extent = product.m;
+  a.unit = 1;
+  a.parts = plan.strips;
+  return a;
+}
+
+// One block of k of one block of out, strips [s0, s1) x columns [n0, n1), and the scratch of the thread that computes it.
 struct Block {
-  const Product& product;
+  const Plan& plan;
   int64_t k0, depth;
-  int64_t m0, m1, n0, n1;
+  int64_t s0, s1, n0, n1;
   bool a_in_place, b_in_place;
   float* a_scratch;
   float* b_scratch;
   Source a, b;
 };
 
-Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+Block make_block(const Plan& plan, int64_t k0, int64_t depth, int64_t s0, int64_t s1, int64_t n0, int64_t n1,
                  bool a_in_place, bool b_in_place, float* scratch) {
-  Source a, b;
-  a.from = product.a + (product.a_transposed ? k0 * product.a_stride + m0 : m0 * product.a_stride + k0);
-  a.stride = product.a_stride;
-  a.across = !product.a_transposed;
-  a.depth = depth;
-  a.extent = m1 - m0;
-  a.unit = 1;
-  a.parts = ceil_div(a.extent, kTileRows);
+  const Product& product = plan.product;
+  Source b;
   b.across = product.b_layout == BLayout::columns;
   b.from = product.b + (b.across ? n0 * product.b_stride + k0 : k0 * product.b_stride + n0);
   b.stride = product.b_stride;
@@ -105,15 +144,22 @@ Block make_block(const Product& product, int64_t k0, int64_t depth, int64_t m0, 
   b.extent = n1 - n0;
   b.unit = kPanel;
   b.parts = ceil_div(b.extent, kPanel);
-  return {product, k0, depth, m0, m1, n0, n1, a_in_place, b_in_place, scratch + b_scratch_floats(product),
-          scratch, a,  b};
+  return {plan,       k0,
+          depth,      s0,
+          s1,         n0,
+          n1,         a_in_place,
+          b_in_place, scratch + b_scratch_floats(product),
+          scratch,    source_of_a(plan, k0, depth),
+          b};
 }
 
 // Strip `strip` of A times `panels` panels of B from `panel` on. a and b: where they are packed, if they are.
-void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b) {
-  const Product& product = block.product;
-  const int64_t row = block.m0 + block.a.start(strip);
-  const int rows = static_cast<int>(block.m0 + block.a.start(strip + 1) - row);
+// fetches: the rows of the next strip are asked for meanwhile, two by each of its tiles.
+void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t panel, int panels, const float* b,
+                   bool fetches) {
+  const Product& product = block.plan.product;
+  const int64_t row = block.a.start(strip);
+  const int rows = static_cast<int>(block.a.start(strip + 1) - row);
   const int64_t column = block.n0 + panel * kPanel;
   const int64_t columns = smaller(block.n1 - column, panels * kPanel);
   Tile tile;
@@ -144,6 +190,10 @@ void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t pa
     tile.b_vector = kLanes;
   }
   tile.fetch = 0;
+  const int64_t next = block.a.start(strip + 1) + 2 * panel;
+  const int64_t last = block.a.start(strip + 2) - 1;
+  tile.next[0] = fetches && next <= last ? block.a.from + next * block.a.stride : nullptr;
+  tile.next[1] = fetches ? block.a.from + smaller(next + 1, last) * block.a.stride : nullptr;
   tile.out = product.out + row * product.out_stride + column;
   tile.out_stride = product.out_stride;
   tile.columns = static_cast<int>(columns);
@@ -154,26 +204,31 @@ void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t pa
 
 // keep_a: strips stay packed for the next block of columns, which then finds a_is_packed.
 void run_block(const Block& block, bool keep_a, bool a_is_packed) {
-  const int64_t strips = block.a.parts;
+  const Plan& plan = block.plan;
   const int64_t panels = block.b.parts;
   const int64_t a_floats = kStrip * block.depth;
   const int64_t b_floats = kPanel * block.depth;
   // Panels read in place: all but an incomplete last one. A tile never spans panels of both kinds.
   const int64_t in_place = block.b_in_place ? (block.n1 - block.n0) / kPanel : 0;
-  if (block.product.b_layout != BLayout::packed) pack<kPanel>(block.b, in_place, panels, block.b_scratch);
-  const int widest = widest_tile(static_cast<int>(smaller(block.m1 - block.m0, kTileRows)));
-  const int64_t batch = block.product.a_transposed ? kStripBatch : 1;
-  for (int64_t first = 0; first < strips; first += batch) {
-    const int64_t end = smaller(strips, first + batch);
-    float* a = block.a_scratch + (keep_a ? first * a_floats : 0);
-    if (!block.a_in_place && !a_is_packed) pack<kStrip>(block.a, first, end, a);
-    for (int64_t strip = first; strip < end; ++strip, a += a_floats) {
+  if (plan.product.b_layout != BLayout::packed) pack<kPanel>(block.b, in_place, panels, block.b_scratch);
+  const int64_t rows = block.a.start(block.s1) - block.a.start(block.s0);
+  const int widest = widest_tile(static_cast<int>(smaller(rows, kTileRows)));
+  const int64_t batch = plan.product.a_transposed ? kStripBatch : 1;
+  const bool packs_a = !block.a_in_place && plan.a_strips == nullptr;
+  for (int64_t first = block.s0; first < block.s1; first += batch) {
+    const int64_t end = smaller(block.s1, first + batch);
+    float* packed = block.a_scratch + (keep_a ? (first - block.s0) * a_floats : 0);
+    if (packs_a && !a_is_packed) pack<kStrip>(block.a, first, end, packed);
+    for (int64_t strip = first; strip < end; ++strip) {
+      const float* a = plan.a_strips == nullptr ? packed + (strip - first) * a_floats
+                                                : plan.a_strips + (strip * plan.product.k + block.k0) * kStrip;
+      const bool fetches = packs_a && !a_is_packed && block.a.across && strip + 1 < block.s1;
       int wide;
       for (int64_t panel = 0; panel < panels; panel += wide) {
         const int64_t alike = (panel < in_place ? in_place : panels) - panel;
         wide = widest;
         while (wide > alike) wide /= 2;
-        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats);
+        multiply_tile(block, strip, a, panel, wide, block.b_scratch + larger(panel - in_place, 0) * b_floats, fetches);
       }
     }
   }
@@ -214,6 +269,7 @@ void run_one_pass(const Product& product, int64_t m0, int64_t m1, int64_t n0, in
         tile.b_panel = product.k * kPanel;
         tile.b_vector = product.k * kLanes;
         tile.fetch = strip == 0 ? kFetchAhead / (wide / kLanes) : 0;
+        tile.next[0] = tile.next[1] = nullptr;
         tile.out = product.out + row * product.out_stride + column;
         tile.out_stride = product.out_stride;
         tile.columns = static_cast<int>(smaller(n1 - column, wide));
@@ -226,27 +282,62 @@ void run_one_pass(const Product& product, int64_t m0, int64_t m1, int64_t n0, in
   }
 }
 
-void run_task(const Product& product, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float* scratch) {
+// Strips [s0, s1) and columns [n0, n1) of out.
+void run_task(const Plan& plan, int64_t s0, int64_t s1, int64_t n0, int64_t n1, float* scratch) {
+  const Product& product = plan.product;
+  const int64_t m0 = part(product.m, 1, s0, plan.strips);
+  const int64_t m1 = part(product.m, 1, s1, plan.strips);
   if (in_one_pass(product)) return run_one_pass(product, m0, m1, n0, n1, scratch);
   const int64_t longest = k_block(product.k);
   const int64_t column_blocks = ceil_div(n1 - n0, kColumnBlock);
-  const bool keep_a = column_blocks > 1;
+  const bool keep_a = column_blocks > 1 && plan.a_strips == nullptr;
   const int64_t row_blocks = keep_a ? ceil_div(m1 - m0, kRowBlock) : 1;
   const bool a_in_place = m1 - m0 <= kShortRows || (product.a_transposed && !keep_a);
   const bool b_in_place = product.b_layout == BLayout::rows && m1 - m0 < kRowsWorthPacking;
   for (int64_t i = 0; i < row_blocks; ++i) {
     for (int64_t k0 = 0; k0 < product.k; k0 += longest) {
       for (int64_t j = 0; j < column_blocks; ++j) {
-        const int64_t block_m0 = m0 + part(m1 - m0, 1, i, row_blocks);
-        const int64_t block_m1 = m0 + part(m1 - m0, 1, i + 1, row_blocks);
-        const int64_t block_n0 = n0 + part(n1 - n0, kPanel, j, column_blocks);
-        const int64_t block_n1 = n0 + part(n1 - n0, kPanel, j + 1, column_blocks);
-        const Block block = make_block(product, k0, smaller(longest, product.k - k0), block_m0, block_m1, block_n0,
-                                       block_n1, a_in_place, b_in_place, scratch);
+        const Block block =
+            make_block(plan, k0, smaller(longest, product.k - k0), s0 + (s1 - s0) * i / row_blocks,
+                       s0 + (s1 - s0) * (i + 1) / row_blocks, n0 + part(n1 - n0, kPanel, j, column_blocks),
+                       n0 + part(n1 - n0, kPanel, j + 1, column_blocks), a_in_place, b_in_place, scratch);
         run_block(block, keep_a, j > 0);
       }
     }
   }
+}
+
+// All strips of a source, on all threads when that is worth it.
+template <int Width>
+void pack_all(Context& context, const Source& source, float* packed) {
+  const int64_t tasks = source.extent * source.depth < kSmallestTask ? 1 : source.parts;
+  parallel_for(context, tasks, [&](int64_t task, int) {
+    const int64_t first = source.parts * task / tasks;
+    pack<Width>(source, first, source.parts * (task + 1) / tasks, packed + first * Width * source.depth);
+  });
+}
+
+const float* pack_a(Context& context, const Plan& plan) {
+  const int64_t k = plan.product.k;
+  float* packed = context.scratch<float>(plan.strips * kStrip * k);
+  pack_all<kStrip>(context, source_of_a(plan, 0, k), packed);
+  return packed;
+}
+
+// All of B in the layout of packed weights.
+void pack_b(Context& context, const Product& product, float* packed) {
+  Source source;
+  source.from = product.b;
+  source.stride = product.b_stride;
+  source.across = product.b_layout == BLayout::columns;
+  source.depth = product.k;
+  source.extent = product.n;
+  source.unit = kLanes;
+  source.parts = ceil_div(product.n, kLanes);
+  pack_all<kLanes>(context, source, packed);
+  const int64_t whole = source.parts * kLanes * product.k;
+  const int64_t rest = packed_weight_size(product.n, product.k) - whole;
+  __builtin_memset(packed + whole, 0, static_cast<size_t>(rest) * sizeof(float));
 }
 
 // K = 0: the empty sum.
@@ -266,35 +357,35 @@ void fill_empty(const Product& product) {
 void run_product(Context& context, const Product& product) {
   if (product.m == 0 || product.n == 0) return;
   if (product.k == 0) return fill_empty(product);
-  const Grid grid = choose_grid(product, context.threads());
+  Plan plan = make_plan(product, context.threads());
+  if (shares_a(plan)) plan.a_strips = pack_a(context, plan);
+  if (shares_b(plan)) {
+    float* packed = context.scratch<float>(packed_weight_size(product.n, product.k));
+    pack_b(context, product, packed);
+    plan.product.b = packed;
+    plan.product.b_layout = BLayout::packed;
+  }
+  const Grid grid = plan.grid;
   const int64_t tasks = grid.rows * grid.columns;
-  const int64_t per_thread = b_scratch_floats(product) + a_scratch_floats(product);
+  const int64_t per_thread = b_scratch_floats(plan.product) + a_scratch_floats(plan.product);
   float* scratch = context.scratch<float>(per_thread * (tasks > 1 ? context.threads() : 1));
   parallel_for(context, tasks, [&](int64_t index, int thread) {
     const int64_t i = index % grid.rows;
     const int64_t j = index / grid.rows;
-    run_task(product, part(product.m, 1, i, grid.rows), part(product.m, 1, i + 1, grid.rows),
+    run_task(plan, plan.strips * i / grid.rows, plan.strips * (i + 1) / grid.rows,
              part(product.n, kPanel, j, grid.columns), part(product.n, kPanel, j + 1, grid.columns),
              scratch + per_thread * (tasks > 1 ? thread : 0));
   });
 }
 
 void pack_weight(Context& context, const float* weight, int64_t stride, int64_t n, int64_t k, float* packed) {
-  Source source;
-  source.from = weight;
-  source.stride = stride;
-  source.across = true;
-  source.depth = k;
-  source.extent = n;
-  source.unit = kLanes;
-  source.parts = ceil_div(n, kLanes);
-  const int64_t tasks = n * k < kSmallestTask ? 1 : source.parts;
-  parallel_for(context, tasks, [&](int64_t task, int) {
-    const int64_t first = source.parts * task / tasks;
-    pack<kLanes>(source, first, source.parts * (task + 1) / tasks, packed + first * kLanes * k);
-  });
-  const int64_t whole = source.parts * kLanes * k;
-  __builtin_memset(packed + whole, 0, static_cast<size_t>(packed_weight_size(n, k) - whole) * sizeof(float));
+  Product product{};
+  product.n = n;
+  product.k = k;
+  product.b = weight;
+  product.b_stride = stride;
+  product.b_layout = BLayout::columns;
+  pack_b(context, product, packed);
 }
 
 void matmul(Context& context, Tensor a, Tensor b, Tensor out, bool transpose_a, bool transpose_b, bool accumulate) {
