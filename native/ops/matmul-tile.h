@@ -14,8 +14,8 @@ constexpr int kPanel = 2 * kLanes;
 
 // Rows of the tallest tile: accumulators, one row of B and one broadcast fill the registers (32 with AVX-512, else 16).
 // Tiles of at most kShortRows rows read A where it is; they may be wider than a panel, because it takes about eight
-// chains to hide the latency of one. Taller ones are one panel wide and want the rows of A side by side: a packed
-// strip, or a transposed A where it is. Tiles of one vector may be kStrip rows tall: what their B costs to bring in is
+// chains to hide the latency of one. Taller ones are one panel wide, and there are two of each height: for rows of A side
+// by side (a packed strip, or a transposed A where it is), and for rows of A apart. Tiles of one vector may be kStrip rows tall: what their B costs to bring in is
 // shared by all rows in one pass.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 14;
@@ -31,7 +31,7 @@ constexpr int kStrip = kLanes < 8 ? 8 : kLanes;
 struct Tile {
   int64_t depth;   // length of this block of k
   const float* a;  // element (row, k) at a[row * a_row + k * a_step]; a packed strip has 1 and kStrip
-  int64_t a_row;   // 1 if there are more than kShortRows rows
+  int64_t a_row;
   int64_t a_step;
   const float* b;  // element (k, column) at b[k * b_step + (column / kPanel) * b_panel + ... ], the second vector of a
   int64_t b_step;  // panel b_vector floats after its first
@@ -50,13 +50,14 @@ struct Tile {
 
 using TileKernel = void (*)(const Tile& tile);
 
-// Rows x (Vectors * kLanes) of out.
-template <int Rows, int Vectors>
+// Rows x (Vectors * kLanes) of out. Apart: rows of A are a_row apart and their k side by side; else the rows of more than
+// kShortRows stand side by side.
+template <int Rows, int Vectors, bool Apart = false>
 void run_tile(const Tile& tile) {
   constexpr int kPanels = (Vectors + 1) / 2;
   constexpr bool kFetches = Rows <= kShortRows || Vectors == 1;
-  const int64_t a_row = Rows <= kShortRows ? tile.a_row : 1;
-  const int64_t a_step = tile.a_step;
+  const int64_t a_row = Rows <= kShortRows || Apart ? tile.a_row : 1;
+  const int64_t a_step = Apart ? 1 : tile.a_step;
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     for (int p = 0; p < kPanels; ++p) __builtin_prefetch(tile.out + r * tile.out_stride + p * kPanel, 1);
@@ -67,15 +68,19 @@ void run_tile(const Tile& tile) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) sum[r][v] = vec(0.0f);
   }
-  const float* a = tile.a;
+  // Row r is at a[r / 3] + r % 3 * a_row: addresses that the processor forms by itself, from few registers.
+  constexpr int kBases = Apart ? (Rows + 2) / 3 : 1;
+  const float* a[kBases];
+#pragma GCC unroll 8
+  for (int i = 0; i < kBases; ++i) a[i] = tile.a + 3 * i * a_row;
   const float* b = tile.b;
   const int64_t b_step = tile.b_step;
   const int64_t b_panel = tile.b_panel;
   const int64_t b_vector = tile.b_vector;
   const int64_t fetch = tile.fetch;
   const int64_t next_step = tile.next[0] == nullptr ? 0 : 1;
-  const float* next0 = next_step == 0 ? a : tile.next[0];
-  const float* next1 = next_step == 0 ? a : tile.next[1];
+  const float* next0 = next_step == 0 ? b : tile.next[0];
+  const float* next1 = next_step == 0 ? b : tile.next[1];
 #pragma GCC unroll 4
   for (int64_t k = tile.depth; k > 0; --k) {
     Vec row[Vectors];
@@ -93,11 +98,12 @@ void run_tile(const Tile& tile) {
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Vec x = vec(a[r * a_row]);
+      const Vec x = vec(Apart ? a[r / 3 % kBases][r % 3 * a_row] : a[0][r * a_row]);
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, row[v], sum[r][v]);
     }
-    a += a_step;
+#pragma GCC unroll 8
+    for (int i = 0; i < kBases; ++i) a[i] += a_step;
     b += b_step;
   }
   float* out = tile.out;
@@ -166,13 +172,18 @@ LUFFY_INLINE TileKernel vector_kernel(int rows) {
   return one[rows - 1];
 }
 
-// The kernel for `rows` (1..kTileRows) rows and `panels` (1, 2 or 4, at most widest_tile(rows)) panels of B.
-LUFFY_INLINE TileKernel tile_kernel(int rows, int panels) {
+// The kernel for `rows` (1..kTileRows) rows and `panels` (1, 2 or 4, at most widest_tile(rows)) panels of B. apart: more
+// than kShortRows rows of A stand apart.
+LUFFY_INLINE TileKernel tile_kernel(int rows, int panels, bool apart = false) {
 #if defined(__AVX512F__)
   static constexpr TileKernel one[] = {
       run_tile<1, 2>,  run_tile<2, 2>,  run_tile<3, 2>,  run_tile<4, 2>,  run_tile<5, 2>,
       run_tile<6, 2>,  run_tile<7, 2>,  run_tile<8, 2>,  run_tile<9, 2>,  run_tile<10, 2>,
       run_tile<11, 2>, run_tile<12, 2>, run_tile<13, 2>, run_tile<14, 2>,
+  };
+  static constexpr TileKernel one_apart[] = {
+      run_tile<7, 2, true>,  run_tile<8, 2, true>,  run_tile<9, 2, true>,  run_tile<10, 2, true>,
+      run_tile<11, 2, true>, run_tile<12, 2, true>, run_tile<13, 2, true>, run_tile<14, 2, true>,
   };
   static constexpr TileKernel two[] = {run_tile<1, 4>, run_tile<2, 4>, run_tile<3, 4>,
                                        run_tile<4, 4>, run_tile<5, 4>, run_tile<6, 4>};
@@ -180,9 +191,13 @@ LUFFY_INLINE TileKernel tile_kernel(int rows, int panels) {
 #else
   static constexpr TileKernel one[] = {run_tile<1, 2>, run_tile<2, 2>, run_tile<3, 2>,
                                        run_tile<4, 2>, run_tile<5, 2>, run_tile<6, 2>};
+  static constexpr TileKernel one_apart[] = {run_tile<3, 2, true>, run_tile<4, 2, true>, run_tile<5, 2, true>,
+                                             run_tile<6, 2, true>};
   static constexpr TileKernel two[] = {run_tile<1, 4>, run_tile<2, 4>};
   static constexpr TileKernel four[] = {run_tile<1, 8>};
 #endif
+  static_assert(sizeof one_apart / sizeof *one_apart == kTileRows - kShortRows, "a kernel for every height");
+  if (apart && rows > kShortRows) return one_apart[rows - kShortRows - 1];
   return (panels == 1 ? one : panels == 2 ? two : four)[rows - 1];
 }
 

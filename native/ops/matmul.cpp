@@ -85,9 +85,15 @@ Plan make_plan(const Product& product, int threads) {
   return plan;
 }
 
+// Rows of A whose k stand side by side need no packing, unless the stride puts the same k of all rows of a strip into
+// one set of the first-level cache, which holds 12 lines or fewer.
+constexpr int64_t kSetStride = 4096 / 4;  // floats
+LUFFY_INLINE bool reads_a_in_place(const Product& product) {
+  return !product.a_transposed && product.a_stride % kSetStride != 0;
+}
 LUFFY_INLINE bool shares_a(const Plan& plan) {
   const Product& product = plan.product;
-  return plan.grid.columns > 1 && !product.a_transposed && product.m > kPanelRows &&
+  return plan.grid.columns > 1 && !product.a_transposed && !reads_a_in_place(product) && product.m > kPanelRows &&
          product.m * product.k <= kSharedFloats;
 }
 LUFFY_INLINE bool shares_b(const Plan& plan) {
@@ -199,7 +205,7 @@ void multiply_tile(const Block& block, int64_t strip, const float* a, int64_t pa
   tile.columns = static_cast<int>(columns);
   tile.add = product.accumulate || block.k0 > 0;
   tile.bias = product.bias != nullptr && block.k0 + block.depth == product.k ? product.bias + column : nullptr;
-  tile_kernel(rows, panels)(tile);
+  tile_kernel(rows, panels, block.a_in_place && !product.a_transposed)(tile);
 }
 
 // keep_a: strips stay packed for the next block of columns, which then finds a_is_packed.
@@ -222,7 +228,7 @@ void run_block(const Block& block, bool keep_a, bool a_is_packed) {
     for (int64_t strip = first; strip < end; ++strip) {
       const float* a = plan.a_strips == nullptr ? packed + (strip - first) * a_floats
                                                 : plan.a_strips + (strip * plan.product.k + block.k0) * kStrip;
-      const bool fetches = packs_a && !a_is_packed && block.a.across && strip + 1 < block.s1;
+      const bool fetches = block.a.across && plan.a_strips == nullptr && !a_is_packed && strip + 1 < block.s1;
       int wide;
       for (int64_t panel = 0; panel < panels; panel += wide) {
         const int64_t alike = (panel < in_place ? in_place : panels) - panel;
@@ -290,9 +296,9 @@ void run_task(const Plan& plan, int64_t s0, int64_t s1, int64_t n0, int64_t n1, 
   if (in_one_pass(product)) return run_one_pass(product, m0, m1, n0, n1, scratch);
   const int64_t longest = k_block(product.k);
   const int64_t column_blocks = ceil_div(n1 - n0, kColumnBlock);
-  const bool keep_a = column_blocks > 1 && plan.a_strips == nullptr;
+  const bool keep_a = column_blocks > 1 && plan.a_strips == nullptr && !reads_a_in_place(product);
   const int64_t row_blocks = keep_a ? ceil_div(m1 - m0, kRowBlock) : 1;
-  const bool a_in_place = m1 - m0 <= kShortRows || (product.a_transposed && !keep_a);
+  const bool a_in_place = reads_a_in_place(product) || m1 - m0 <= kShortRows || (product.a_transposed && !keep_a);
   const bool b_in_place = product.b_layout == BLayout::rows && m1 - m0 < kRowsWorthPacking;
   for (int64_t i = 0; i < row_blocks; ++i) {
     for (int64_t k0 = 0; k0 < product.k; k0 += longest) {
