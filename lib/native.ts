@@ -15,12 +15,16 @@ export type DType = 'float32' | 'bfloat16' | 'float16' | 'int32' | 'uint8' | 'fl
 export interface DeviceInfo {
   backend: string
   isa: string
+  /** The card and its architecture; empty on the CPU. */
+  description: string
   threads: number
   /** Bytes of live tensors, their peak, and what the pool and the ops' scratch memory hold besides. */
   liveBytes: number
   peakBytes: number
   cachedBytes: number
   scratchBytes: number
+  /** Bytes of the device's memory that may still be had. */
+  freeMemory: number
   liveTensors: number
   enqueuedOps: number
   completedOps: number
@@ -92,6 +96,8 @@ export interface Native {
   deviceInfo(device: D): DeviceInfo
   opTimes(device: D, reset: boolean): OpTime[]
   openDevice(isa: string, threads: number): D
+  openPluginDevice(path: string, ordinal: number): D
+  pluginDevices(path: string): { count: number; reason: string }
   read(device: D, tensor: T): Promise<ArrayBuffer>
   release(tensor: T): void
   resetPeak(device: D): void
@@ -236,6 +242,8 @@ const names: Record<keyof Native, true> = {
   closeDevice: true,
   deviceInfo: true,
   openDevice: true,
+  openPluginDevice: true,
+  pluginDevices: true,
   opTimes: true,
   read: true,
   release: true,

@@ -1,4 +1,5 @@
 // Device: where tensors live and ops run. JavaScript enqueues, a native thread runs; only `read` and `synchronize` wait.
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
 import { ConfigError, DeviceError, DisposedError, OutOfMemoryError } from '../errors.js'
@@ -12,6 +13,7 @@ import {
   type TensorHandle,
   translateNativeError,
 } from '../native.js'
+import { type PluginName, pluginPath, probePlugin } from '../native-plugins.js'
 import { checkInteger, checkOptions, describeValue, nearestName } from '../options.js'
 import { type Shape, sizeOf, Tensor } from './tensor.js'
 
@@ -69,16 +71,15 @@ export class Device {
         hint: nearest ? `did you mean "${nearest}"?` : 'known: auto, cpu, cuda, cuda:<n>, emulated',
       })
     }
-    if (name.startsWith('cuda')) {
-      throw new DeviceError(`device ${name} is not available: this build holds no CUDA backend`, {
-        code: 'CUDA_UNAVAILABLE',
-        hint: 'use device "auto" or "cpu"',
-      })
-    }
-    if (name === 'emulated') {
-      throw new DeviceError('the emulated device is not built: it is a test aid of the CUDA backend', {
-        hint: 'use device "auto" or "cpu"',
-      })
+    const plugin = choosePlugin(name)
+    if (plugin) {
+      for (const option of ['threads', 'isa'] as const) {
+        if (checked[option] !== undefined && name !== 'auto') {
+          throw new ConfigError(`Device.open: ${option} is an option of the CPU, the device is ${name}`)
+        }
+      }
+      const ops = translating(native())
+      return new Device(plugin.label, ops, ops.openPluginDevice(pluginPath(plugin.name), plugin.ordinal))
     }
     const isa = checked.isa === undefined ? (process.env.LUFFY_ISA ?? '') : checked.isa
     if (typeof isa !== 'string') throw new TypeError(`isa: expected a string, got ${describeValue(isa)}`)
@@ -266,6 +267,47 @@ export class Device {
       throw translateNativeError(error)
     }
   }
+}
+
+/**
+ * The plugin that `name` asks for, or none for the CPU. 'auto' takes the first CUDA device, and the CPU where there is
+ * none, without a word when this build has no CUDA kernels and with one line when it has.
+ */
+function choosePlugin(name: string): { name: PluginName; ordinal: number; label: string } | undefined {
+  if (name === 'cpu') return undefined
+  if (name === 'auto') {
+    if (!existsSync(pluginPath('cuda'))) return undefined
+    const { count, reason } = probePlugin('cuda')
+    if (count > 0) return { name: 'cuda', ordinal: 0, label: 'cuda:0' }
+    noticeOnce(`luffy: using the CPU: ${reason}`)
+    return undefined
+  }
+  const kind = name === 'emulated' ? 'emulated' : 'cuda'
+  const ordinal = Number(name.split(':')[1] ?? 0)
+  const { count, reason } = probePlugin(kind)
+  if (count === 0) {
+    throw new DeviceError(`device ${name} is not available: ${reason}`, {
+      code: kind === 'cuda' ? 'CUDA_UNAVAILABLE' : 'EMULATOR_UNAVAILABLE',
+      hint: 'use device "auto" or "cpu"',
+    })
+  }
+  if (ordinal >= count) {
+    throw new DeviceError(
+      `device ${name} does not exist: this machine has ${kind}:0 to ${kind}:${count - 1}`,
+      {
+        code: 'DEVICE_NOT_FOUND',
+        hint: 'npx luffy doctor lists the devices',
+      },
+    )
+  }
+  return { name: kind, ordinal, label: kind === 'cuda' ? `cuda:${ordinal}` : kind }
+}
+
+const noticed = new Set<string>()
+function noticeOnce(line: string): void {
+  if (noticed.has(line)) return
+  noticed.add(line)
+  process.stderr.write(`${line}\n`)
 }
 
 /** The tensors in a tensor, an array or a plain object of tensors; nothing else is looked into. */

@@ -69,6 +69,7 @@ napi_value enqueue_op(napi_env env, napi_callback_info info, void (*OpTable::*me
   std::tuple<A...> arguments{
       Argument<A>::from(Place{env, environment, call.name, static_cast<int>(I) + 1, device}, call.values[I + 1])...};
   auto function = device->backend().ops->*member;
+  LUFFY_CHECK(function != nullptr, "%s: device %s has no kernel for it yet", call.name, device->backend().name.c_str());
   device->stream().enqueue(
       call.name,
       [device, function, arguments] {

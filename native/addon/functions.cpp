@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "../core/plugin.h"
 #include "../core/system-memory.h"
 #include "../ops/cpu-backend.h"
 #include "bind.h"
@@ -22,6 +23,7 @@ std::string describe(const Tensor& tensor) {
 namespace {
 
 constexpr int kMostThreads = 256;
+constexpr int kMostDevices = 1024;
 
 DType dtype_of(const Place& place, napi_value value) {
   const std::string name = Argument<std::string>::from(place, value);
@@ -76,7 +78,19 @@ void set(napi_env env, napi_value object, const char* name, const std::string& v
   set(env, object, name, text);
 }
 
-// openDevice(isa, threads) -> device
+// A device of this backend, registered.
+napi_value open_backend(napi_env env, Backend backend, int threads) {
+  const char* pool = std::getenv("LUFFY_POOL");
+  Device::Options options;
+  options.threads = threads;
+  options.caching = pool == nullptr || std::strcmp(pool, "off") != 0;
+  OpenDevice open;
+  open.device = std::make_shared<Device>(std::move(backend), options);
+  open.completions = std::make_shared<Completions>(env, *open.device);
+  return number(env, Environment::of(env).devices.insert(std::move(open)));
+}
+
+// openDevice(isa, threads) -> device, on the CPU
 napi_value open_device(napi_env env, napi_callback_info info) {
   Call<2> call(env, info);
   Environment& environment = Environment::of(env);
@@ -86,14 +100,34 @@ napi_value open_device(napi_env env, napi_callback_info info) {
     throw ArgumentError(ArgumentError::Kind::range,
                         "openDevice: threads must be from 1 to 256, got " + std::to_string(threads));
   }
-  const char* pool = std::getenv("LUFFY_POOL");
-  Device::Options options;
-  options.threads = static_cast<int>(threads);
-  options.caching = pool == nullptr || std::strcmp(pool, "off") != 0;
-  OpenDevice open;
-  open.device = std::make_shared<Device>(cpu_backend(isa.c_str()), options);
-  open.completions = std::make_shared<Completions>(env, *open.device);
-  return number(env, environment.devices.insert(std::move(open)));
+  return open_backend(env, cpu_backend(isa.c_str()), static_cast<int>(threads));
+}
+
+// pluginDevices(path) -> { count, reason }: the devices of a plugin; loads it
+napi_value plugin_devices(napi_env env, napi_callback_info info) {
+  Call<1> call(env, info);
+  Environment& environment = Environment::of(env);
+  const std::string path = Argument<std::string>::from(Place{env, environment, call.name, 0}, call.values[0]);
+  std::string reason;
+  const int count = load_plugin(path).device_count(reason);
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  set(env, object, "count", static_cast<double>(count));
+  set(env, object, "reason", reason);
+  return object;
+}
+
+// openPluginDevice(path, ordinal) -> device
+napi_value open_plugin_device(napi_env env, napi_callback_info info) {
+  Call<2> call(env, info);
+  Environment& environment = Environment::of(env);
+  const std::string path = Argument<std::string>::from(Place{env, environment, call.name, 0}, call.values[0]);
+  const int64_t ordinal = integer_of(Place{env, environment, call.name, 1}, call.values[1]);
+  if (ordinal < 0 || ordinal > kMostDevices) {
+    throw ArgumentError(ArgumentError::Kind::range,
+                        "openPluginDevice: expected a device's number, got " + std::to_string(ordinal));
+  }
+  return open_backend(env, plugin_backend(load_plugin(path), static_cast<int>(ordinal)), 1);
 }
 
 // closeDevice(device): drops what is queued. Its tensors stay valid handles until released, but ops refuse the device.
@@ -122,6 +156,8 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   napi_create_object(env, &object);
   set(env, object, "backend", device.backend().name);
   set(env, object, "isa", device.backend().isa);
+  set(env, object, "description", device.runtime().describe());
+  set(env, object, "freeMemory", static_cast<double>(device.runtime().free_memory()));
   set(env, object, "threads", static_cast<double>(device.threads()));
   set(env, object, "liveBytes", static_cast<double>(device.pool().live_bytes()));
   set(env, object, "peakBytes", static_cast<double>(device.pool().peak_bytes()));
@@ -280,7 +316,9 @@ napi_value write(napi_env env, napi_callback_info info) {
   if (bytes == 0) return undefined(env);
   auto copy =
       std::make_shared<std::vector<char>>(static_cast<const char*>(data), static_cast<const char*>(data) + bytes);
-  open.device->stream().enqueue("write", [copy, target] { std::memcpy(target.data, copy->data(), copy->size()); });
+  Device* device = open.device.get();
+  device->stream().enqueue(
+      "write", [copy, target, device] { device->runtime().write(target.data, copy->data(), copy->size()); });
   return undefined(env);
 }
 
@@ -294,12 +332,15 @@ napi_value read(napi_env env, napi_callback_info info) {
   LUFFY_CHECK(source, "read: the tensor is missing");
   const auto width = static_cast<size_t>(dtype_bytes(source.dtype));
   auto bytes = std::make_shared<std::vector<char>>(static_cast<size_t>(source.size()) * width);
-  open.device->stream().enqueue("read", [bytes, source, width] {
+  Device* device = open.device.get();
+  device->stream().enqueue("read", [bytes, source, width, device] {
     if (bytes->empty()) return;
+    if (source.contiguous()) return device->runtime().read(bytes->data(), source.data, bytes->size());
     const size_t row = static_cast<size_t>(source.row_size()) * width;
     for (int64_t i = 0; i < source.shape[0]; ++i) {
-      std::memcpy(bytes->data() + static_cast<size_t>(i) * row,
-                  static_cast<const char*>(source.data) + static_cast<size_t>(i * source.row_stride) * width, row);
+      device->runtime().read(bytes->data() + static_cast<size_t>(i) * row,
+                             static_cast<const char*>(source.data) + static_cast<size_t>(i * source.row_stride) * width,
+                             row);
     }
   });
   return open.completions->promise(bytes);
@@ -309,8 +350,10 @@ napi_value read(napi_env env, napi_callback_info info) {
 napi_value synchronize(napi_env env, napi_callback_info info) {
   Call<1> call(env, info);
   Environment& environment = Environment::of(env);
-  return entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device")
-      .completions->promise(nullptr);
+  OpenDevice& open = entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device");
+  Device* device = open.device.get();
+  device->stream().enqueue("synchronize", [device] { device->runtime().finish(); });
+  return open.completions->promise(nullptr);
 }
 
 // systemInfo() -> { isas, cores, availableMemory }
@@ -337,6 +380,8 @@ const Row kFunctions[] = {
     {"deviceInfo", safe<device_info>},
     {"opTimes", safe<op_times>},
     {"openDevice", safe<open_device>},
+    {"openPluginDevice", safe<open_plugin_device>},
+    {"pluginDevices", safe<plugin_devices>},
     {"read", safe<read>},
     {"release", safe<release>},
     {"resetPeak", safe<reset_peak>},

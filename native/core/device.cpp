@@ -1,19 +1,21 @@
 #include "device.h"
 
+#include <exception>
 #include <utility>
-
-#include "system-memory.h"
 
 namespace luffy {
 
 Device::Device(Backend backend, Options options)
     : backend_(std::move(backend)),
       threads_(options.threads),
+      arena_(*backend_.runtime),
       context_(threads_, arena_),
       stream_([this] { arena_.reset(); }),
-      pool_({[](size_t bytes) { return allocate_aligned(bytes); },
-             [this](void* data, size_t) { stream_.enqueue_always([data] { free_aligned(data); }); }},
-            options.caching) {}
+      pool_({[this](size_t bytes) { return runtime().allocate(bytes); },
+             [this](void* data, size_t) { stream_.enqueue_always([this, data] { runtime().release(data); }); }},
+            options.caching) {
+  context_.stream = runtime().stream();
+}
 
 Device::~Device() {
   stop();
@@ -23,6 +25,11 @@ Device::~Device() {
 void Device::stop() {
   threads_.cancel();
   stream_.stop();
+  try {
+    runtime().finish();
+  } catch (const std::exception&) {
+    // Whoever waits for this work is gone.
+  }
 }
 
 void Device::trim() {

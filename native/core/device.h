@@ -6,6 +6,7 @@
 
 #include "context.h"
 #include "pool.h"
+#include "runtime.h"
 #include "scratch.h"
 #include "stream.h"
 #include "tensor.h"
@@ -15,11 +16,12 @@ namespace luffy {
 
 struct OpTable;
 
-// What a backend brings: its ops and their name. The CPU has one per instruction set.
+// What a backend brings: its ops, their name and its runtime. The CPU has one table of ops per instruction set.
 struct Backend {
-  const OpTable* ops;
-  std::string name;  // "cpu"
-  std::string isa;   // "avx512", "avx2", "baseline"
+  const OpTable* ops = nullptr;
+  std::string name;  // "cpu", "cuda", "emulated"
+  std::string isa;   // "avx512", "avx2", "baseline"; empty on other backends
+  std::unique_ptr<Runtime> runtime;
 };
 
 class Device {
@@ -34,10 +36,12 @@ class Device {
   Device& operator=(const Device&) = delete;
   ~Device();
 
-  // Drops what is queued, cuts the running op short and joins the threads. For the end of the environment.
+  // Drops what is queued, cuts the running op short, waits for what was launched and joins the threads. For the end of
+  // the environment.
   void stop();
 
   const Backend& backend() const { return backend_; }
+  Runtime& runtime() { return *backend_.runtime; }
   Context& context() { return context_; }
   Stream& stream() { return stream_; }
   Pool& pool() { return pool_; }

@@ -3,26 +3,25 @@
 #include <cstdint>
 
 #include "check.h"
-#include "system-memory.h"
 
 namespace luffy {
 
 namespace {
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 256;
 constexpr size_t kSmallestBlock = size_t{1} << 20;
 }  // namespace
 
 ScratchArena::~ScratchArena() { trim(); }
 
 void ScratchArena::trim() {
-  for (const Block& block : blocks_) free_aligned(block.data);
+  for (const Block& block : blocks_) runtime_.release(block.data);
   blocks_.clear();
   used_ = 0;
   held_ = 0;
 }
 
 void ScratchArena::add_block(size_t bytes) {
-  void* data = allocate_aligned(bytes);
+  void* data = runtime_.allocate(bytes);
   if (data == nullptr) fail_out_of_memory("scratch memory of an op", bytes);
   blocks_.push_back({data, bytes});
   held_ += bytes;
@@ -31,7 +30,7 @@ void ScratchArena::add_block(size_t bytes) {
 
 void ScratchArena::drop_block() {
   held_ -= blocks_.back().bytes;
-  free_aligned(blocks_.back().data);
+  runtime_.release(blocks_.back().data);
   blocks_.pop_back();
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "../core/system-runtime.h"
+
 namespace luffy {
 
 extern const OpTable op_table_cpu_baseline;
@@ -53,7 +55,9 @@ Backend cpu_backend(const char* isa) {
     const bool named = std::strcmp(isa, candidate.isa) == 0;
     if (named)
       LUFFY_CHECK(candidate.supported, "this processor does not run the %s kernels (it runs %s)", isa, cpu_isas());
-    if (candidate.supported && (named || isa[0] == '\0')) return {candidate.ops, "cpu", candidate.isa};
+    if (candidate.supported && (named || isa[0] == '\0')) {
+      return {candidate.ops, "cpu", candidate.isa, std::make_unique<SystemRuntime>()};
+    }
   }
   fail("unknown instruction set \"%s\", expected one of %s", isa, cpu_isas());
 }

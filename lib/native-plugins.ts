@@ -1,0 +1,62 @@
+// Backends in shared libraries of their own: where they are, and which devices they find. A library that talks to a
+// driver is first tried in a child process, so that a broken driver never takes the user's process down.
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { addonPath, packageRoot } from './native-loader.js'
+
+export type PluginName = 'cuda' | 'emulated'
+
+const files: Record<PluginName, string> = {
+  cuda: 'build/Release/luffy_cuda.so',
+  emulated: 'build/emulator/luffy_emulated.so',
+}
+
+/** The devices that a plugin found; none: `reason` says why. */
+export interface PluginDevices {
+  count: number
+  reason: string
+}
+
+/** Where the plugin is expected: the file that LUFFY_CUDA_PLUGIN or LUFFY_EMULATED_PLUGIN names, else the package's own. */
+export function pluginPath(name: PluginName, environment: NodeJS.ProcessEnv = process.env): string {
+  const chosen = environment[`LUFFY_${name.toUpperCase()}_PLUGIN`]
+  return chosen ? resolve(chosen) : join(packageRoot, files[name])
+}
+
+const probed = new Map<string, PluginDevices>()
+const probeMilliseconds = 30_000
+
+/** The devices of a plugin, asked for in a child process, once per process and file. */
+export function probePlugin(name: PluginName): PluginDevices {
+  const path = pluginPath(name)
+  const known = probed.get(path)
+  if (known) return known
+  const devices = existsSync(path) ? probe(path) : { count: 0, reason: missing(name, path) }
+  probed.set(path, devices)
+  return devices
+}
+
+function missing(name: PluginName, path: string): string {
+  return name === 'cuda'
+    ? 'this build holds no CUDA kernels (nvcc was not found when it was built)'
+    : `the emulated device is not built (${path}); it is a test aid: node scripts/emulator.mjs`
+}
+
+function probe(path: string): PluginDevices {
+  const script =
+    'const [addon, path] = process.argv.slice(1); process.stdout.write(JSON.stringify(require(addon).pluginDevices(path)))'
+  const child = spawnSync(process.execPath, ['-e', script, addonPath().path, path], {
+    encoding: 'utf8',
+    timeout: probeMilliseconds,
+    killSignal: 'SIGKILL',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  if (child.status === 0) {
+    const answer = JSON.parse(child.stdout) as PluginDevices
+    return { count: answer.count, reason: answer.reason }
+  }
+  const end = child.error?.message ?? (child.signal ? `signal ${child.signal}` : `exit code ${child.status}`)
+  const said = child.stderr?.match(/^\w*Error: (.*)$/m)?.[1] ?? ''
+  return { count: 0, reason: said || `asking the driver for its devices ended with ${end}` }
+}
