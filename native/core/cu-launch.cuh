@@ -31,15 +31,22 @@ struct Launch {
 namespace luffy {
 namespace cuda {
 
-// "rms_norm_forward<float>" from the signature of a function template that has the kernel as its argument.
-inline const char* kernel_name(const char* signature) {
-  const char* begin = std::strstr(signature, "K = ");
-  return begin == nullptr ? signature : begin + 4;
-}
+// "rms_norm_forward<float>" out of "... [with auto K = rms_norm_forward<float>; A = {...}]".
+struct KernelName {
+  char text[160];
+  explicit KernelName(const char* signature) {
+    const char* begin = std::strstr(signature, "K = ");
+    begin = begin == nullptr ? signature : begin + 4;
+    size_t length = 0;
+    while (begin[length] != 0 && begin[length] != ';' && begin[length] != ']' && length + 1 < sizeof text) ++length;
+    std::memcpy(text, begin, length);
+    text[length] = 0;
+  }
+};
 
-inline void check_launch(cudaError_t error, const char* signature) {
+inline void check_launch(cudaError_t error, const KernelName& name) {
   if (error == cudaSuccess) return;
-  fail("launch of %.200s failed: %s (%s)", kernel_name(signature), cudaGetErrorString(error), cudaGetErrorName(error));
+  fail("launch of %s failed: %s (%s)", name.text, cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
 #ifdef __CUDACC__
@@ -79,13 +86,11 @@ cudaError_t launch_on_device(void (*kernel)(P...), const Launch& how, A&&... arg
 
 template <auto K, class... A>
 void launch(const Launch& how, A&&... arguments) {
+  static const ::luffy::cuda::KernelName name(__PRETTY_FUNCTION__);
 #ifdef __CUDACC__
-  ::luffy::cuda::check_launch(::luffy::cuda::launch_on_device(K, how, std::forward<A>(arguments)...),
-                              __PRETTY_FUNCTION__);
+  ::luffy::cuda::check_launch(::luffy::cuda::launch_on_device(K, how, std::forward<A>(arguments)...), name);
 #else
-  static const ::emulator::KernelName name(__PRETTY_FUNCTION__);
   const ::emulator::Shape shape{how.grid, how.block, how.shared_bytes, how.stream, how.cluster, how.cooperative};
-  ::luffy::cuda::check_launch(::emulator::launch(name.text, K, shape, std::forward<A>(arguments)...),
-                              __PRETTY_FUNCTION__);
+  ::luffy::cuda::check_launch(::emulator::launch(name.text, K, shape, std::forward<A>(arguments)...), name);
 #endif
 }

@@ -10,13 +10,13 @@
 
 namespace emulator {
 
-// Where in a source file something was called. Default arguments make it the caller's line.
+// Where in a source file something was called: as a default argument, here() is the caller's line.
 struct Site {
   const char* file;
   int line;
+  static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
-#define LUFFY_HERE \
-  ::emulator::Site { __builtin_FILE(), __builtin_LINE() }
+#define LUFFY_HERE ::emulator::Site::here()
 
 struct Block;
 
@@ -37,6 +37,8 @@ extern KernelThread* current;
 // Whether traffic is counted (EMULATOR_TRACE=1).
 extern bool tracing;
 
+// The file's name without its folders.
+const char* short_name(Site site);
 // Names the broken rule with kernel, block and thread, fails the launch and leaves the kernel for good.
 [[noreturn]] void kernel_error(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -80,7 +82,7 @@ void copy_wait(unsigned groups_left);
 void count_access(const void* pointer, unsigned bytes, bool is_store, Site site);
 inline void check_access(const void* pointer, unsigned bytes, bool is_store, Site site) {
   if (reinterpret_cast<uintptr_t>(pointer) % bytes != 0)
-    kernel_error("access of %u bytes at %p is not aligned (%s:%d)", bytes, pointer, site.file, site.line);
+    kernel_error("access of %u bytes at %p is not aligned (%s:%d)", bytes, pointer, short_name(site), site.line);
   if (tracing) count_access(pointer, bytes, is_store, site);
 }
 

@@ -13,19 +13,6 @@
 
 namespace emulator {
 
-// "rms_norm_forward<float>" out of "... [with auto K = luffy::cuda::rms_norm_forward<float>; A = ...]".
-struct KernelName {
-  char text[160];
-  explicit KernelName(const char* signature) {
-    const char* begin = std::strstr(signature, "K = ");
-    begin = begin == nullptr ? signature : begin + 4;
-    size_t length = 0;
-    while (begin[length] != 0 && begin[length] != ';' && begin[length] != ']' && length + 1 < sizeof text) ++length;
-    std::memcpy(text, begin, length);
-    text[length] = 0;
-  }
-};
-
 struct Shape {
   dim3 grid, block;
   size_t shared_bytes;

@@ -137,7 +137,6 @@ extern bool fault_seen;
 
 // scheduler.cpp
 void run_grid(const Shape& shape, const Call& call);
-const char* short_name(Site site);
 
 // memory.cpp
 char* take_shared(size_t bytes);

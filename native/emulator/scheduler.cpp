@@ -21,7 +21,7 @@ Schedule schedule = Schedule::fifo;
 namespace {
 
 uint64_t random_state = 1;
-constexpr unsigned kSpinLimit = 20'000'000;
+constexpr unsigned kSpinLimit = 5'000'000;
 unsigned spins = 0;
 char start_edge, end_edge, fence_object;
 
@@ -391,13 +391,15 @@ void collective(Collective kind, uint32_t mask, void* mine, Combine combine, Sit
       if (active.generation == 0) break;  // never used, and so is all after it
       continue;
     }
-    if ((active.mask & mask) == 0) continue;
-    if (active.mask != mask || active.kind != kind || !same(active.site, site))
+    if (active.mask == mask && active.kind == kind && same(active.site, site)) {
+      slot = &active;
+      continue;
+    }
+    // Each of the two needs a lane that waits at the other.
+    if ((active.arrived & mask) != 0 && (active.mask >> lane & 1) != 0)
       kernel_error("divergent warp: %s at %s:%d (mask %08x), but %s waits at the %s of %s:%d (mask %08x)",
                    collective_name(kind), short_name(site), site.line, mask, thread_name(active.first).c_str(),
                    collective_name(active.kind), short_name(active.site), active.site.line, active.mask);
-    slot = &active;
-    break;
   }
   if (slot == nullptr) {
     slot = unused;
