@@ -96,7 +96,7 @@ KERNEL(32) wild_index(const long long* index, float* out) {
   out[threadIdx.x] = p[index[threadIdx.x]];  // bug: lane 7's index is far outside
 }
 ZOO(wild, "wild-shared-index") {
-  Array<long long> index(32, [](size_t i) { return i == 7 ? 1ll << 36 : static_cast<long long>(i); });
+  Array<long long> index(32, [](size_t i) { return i == 7 ? 1ll << 40 : static_cast<long long>(i); });
   Array<float> out(32);
   launch<wild_index>(Launch(1, 32), index.data, out.data);
   return equals(out.read(), [](size_t) { return 1; });
