@@ -1,7 +1,7 @@
 // Builds programs of CUDA sources for the emulator into build/emulator: `node scripts/emulator.mjs build zoo plain`
 // prints the program's path. Objects are kept by the hash of what they are made of. `missing` prints why this machine
-// cannot (nothing when it can).
-import { execFileSync } from 'node:child_process'
+// cannot (nothing when it can). `test` runs every test of the emulator, the long ones too.
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -87,7 +87,10 @@ function hashOfHeaders() {
 }
 
 function compile(source, flags, name) {
-  const object = join(folder, `${name}-${sha(flags.join(' '), readFileSync(resolve(root, source), 'utf8'), hashOfHeaders())}.o`)
+  const object = join(
+    folder,
+    `${name}-${sha(flags.join(' '), readFileSync(resolve(root, source), 'utf8'), hashOfHeaders())}.o`,
+  )
   if (existsSync(object)) return object
   const temporary = `${object}.${process.pid}`
   const language = source.endsWith('.cu') ? ['-x', 'c++'] : []
@@ -108,7 +111,10 @@ function run(command, args) {
 export function makePtx(source, arch, defines = []) {
   const toolkit = findToolkit()
   const flags = ['-std=c++17', '-ptx', `-arch=compute_${arch}`, '-lineinfo', ...defines]
-  const path = join(folder, `${basename(source, '.cu')}-${arch}-${sha(...flags, read(source), hashOfHeaders())}.ptx`)
+  const path = join(
+    folder,
+    `${basename(source, '.cu')}-${arch}-${sha(...flags, read(source), hashOfHeaders())}.ptx`,
+  )
   if (!existsSync(path)) {
     run(toolkit.nvcc, [...flags, source, '-o', `${path}.${process.pid}`])
     renameSync(`${path}.${process.pid}`, path)
@@ -132,7 +138,8 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
   if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
   const sources = programs[program]
   if (!sources) throw new Error(`no program '${program}': expected ${Object.keys(programs).join(', ')}`)
-  if (!sanitizers[flavour]) throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
+  if (!sanitizers[flavour])
+    throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
   const flags = [...common, ...warnings, ...sanitizers[flavour], ...include]
@@ -161,6 +168,14 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
   const [command, ...rest] = process.argv.slice(2)
   if (command === 'missing') {
     console.log(missing() ?? '')
+  } else if (command === 'test') {
+    const tests = rest.length > 0 ? rest : ['dist/test/emulator/**/*.test.js']
+    const { status } = spawnSync(
+      process.execPath,
+      [join(root, 'node_modules/ava/entrypoints/cli.mjs'), '--timeout=9m', ...tests],
+      { cwd: root, stdio: 'inherit', env: { ...process.env, LUFFY_EMULATOR: 'all' } },
+    )
+    process.exitCode = status ?? 1
   } else if (command === 'build') {
     try {
       console.log(buildProgram(rest[0], rest[1], rest[2]))
@@ -169,7 +184,9 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
       process.exitCode = 1
     }
   } else {
-    console.error(`usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]]`)
+    console.error(
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | test [FILES]`,
+    )
     process.exitCode = 2
   }
 }

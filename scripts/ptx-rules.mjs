@@ -32,18 +32,48 @@ const output = (k, type, text, expression) => {
   // A signed value fills a wider register with its sign.
   return `${k.value(text)} = (${cTypes[type]})(${expression});`
 }
-const vector = text => (text.startsWith('{') ? text.slice(1, -1).split(',').map(item => item.trim()) : [text])
+const vector = text =>
+  text.startsWith('{')
+    ? text
+        .slice(1, -1)
+        .split(',')
+        .map(item => item.trim())
+    : [text]
 
-const unary = make => (k, [d, a], m) => output(k, m[1], d, make(input(k, m[1], a)))
-const binary = make => (k, [d, a, b], m) => output(k, m[1], d, make(input(k, m[1], a), input(k, m[1], b), m[1]))
+const unary =
+  make =>
+  (k, [d, a], m) =>
+    output(k, m[1], d, make(input(k, m[1], a)))
+const binary =
+  make =>
+  (k, [d, a, b], m) =>
+    output(k, m[1], d, make(input(k, m[1], a), input(k, m[1], b), m[1]))
 
 const ints = '[us](?:16|32|64)'
 const wider = { u16: 'u32', s16: 's32', u32: 'u64', s32: 's64' }
 // Integer arithmetic wraps: it is done unsigned and taken back.
-const wrap = operator => (k, [d, a, b], m) =>
-  output(k, m[1], d, `(${raw(m[1])})(${input(k, `b${bytesOf(m[1]) * 8}`, a)} ${operator} ${input(k, `b${bytesOf(m[1]) * 8}`, b)})`)
+const wrap =
+  operator =>
+  (k, [d, a, b], m) =>
+    output(
+      k,
+      m[1],
+      d,
+      `(${raw(m[1])})(${input(k, `b${bytesOf(m[1]) * 8}`, a)} ${operator} ${input(k, `b${bytesOf(m[1]) * 8}`, b)})`,
+    )
 
-const comparisons = { eq: '==', ne: '!=', lt: '<', le: '<=', gt: '>', ge: '>=', lo: '<', ls: '<=', hi: '>', hs: '>=' }
+const comparisons = {
+  eq: '==',
+  ne: '!=',
+  lt: '<',
+  le: '<=',
+  gt: '>',
+  ge: '>=',
+  lo: '<',
+  ls: '<=',
+  hi: '>',
+  hs: '>=',
+}
 function compare(k, name, type, a, b) {
   const [x, y] = [input(k, type, a), input(k, type, b)]
   if (isFloat(type)) {
@@ -69,7 +99,8 @@ function place(k, space, text, bytes, isStore) {
   const address = k.address(text).expression
   if (space === 'shared') return `shared((uint64_t)${address}, ${bytes}, ${k.site})`
   if (space === 'local' || space === 'const') return `reinterpret_cast<char*>((uint64_t)${address})`
-  if (space === undefined) return `reinterpret_cast<char*>((uint64_t)${address})`
+  if (space === undefined || space === 'shared::cluster')
+    return `generic((uint64_t)${address}, ${bytes}, ${k.site})`
   return `global((uint64_t)${address}, ${bytes}, ${isStore}, ${k.site})`
 }
 const loadRule = (k, [target, from], [, space, , type]) => {
@@ -100,7 +131,8 @@ const atomicRule = (k, operands, m) => {
   const simple = { add: 'add', and: 'and', or: 'or', xor: 'xor' }[operation]
   let code
   if (simple) code = `const ${t} old = __atomic_fetch_${simple}(${cell}, ${v}, __ATOMIC_RELAXED);`
-  else if (operation === 'exch') code = `const ${t} old = __atomic_exchange_n(${cell}, ${v}, __ATOMIC_RELAXED);`
+  else if (operation === 'exch')
+    code = `const ${t} old = __atomic_exchange_n(${cell}, ${v}, __ATOMIC_RELAXED);`
   else if (operation === 'cas')
     code = `${t} old = ${v}; __atomic_compare_exchange_n(${cell}, &old, ${input(k, type, other)}, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);`
   else
@@ -118,7 +150,10 @@ const limits = {
   u64: ['0.0', '18446744073709551616.0', 'UINT64_C(0)', 'UINT64_MAX'],
 }
 
-const fragment = (k, text, type) => vector(text).map(item => input(k, type, item)).join(', ')
+const fragment = (k, text, type) =>
+  vector(text)
+    .map(item => input(k, type, item))
+    .join(', ')
 
 function ldmatrixRule(k, [targets, from], m) {
   const registers = vector(targets)
@@ -127,23 +162,30 @@ function ldmatrixRule(k, [targets, from], m) {
   const out = registers.map((r, i) => `${k.value(r)} = words[${i}];`).join(' ')
   return `uint32_t words[4]; emulator::ldmatrix(words, ${m[1]}, ${Boolean(m[2])}, ${address}, ${k.site}); ${out}`
 }
-const mmaRule = kind => (k, [d, a, b, c]) => {
-  const out = vector(d).map((r, i) => `${k.value(r)} = bits(sum[${i}]);`).join(' ')
-  return (
-    `const uint32_t a[] = {${fragment(k, a, 'b32')}}; const uint32_t b[] = {${fragment(k, b, 'b32')}}; ` +
-    `const float c[] = {${fragment(k, c, 'f32')}}; float sum[4]; ` +
-    `emulator::mma_m16n8(emulator::MmaInput::${kind}, sum, a, b, c, ${k.site}); ${out}`
-  )
-}
+const mmaRule =
+  kind =>
+  (k, [d, a, b, c]) => {
+    const out = vector(d)
+      .map((r, i) => `${k.value(r)} = bits(sum[${i}]);`)
+      .join(' ')
+    return (
+      `const uint32_t a[] = {${fragment(k, a, 'b32')}}; const uint32_t b[] = {${fragment(k, b, 'b32')}}; ` +
+      `const float c[] = {${fragment(k, c, 'f32')}}; float sum[4]; ` +
+      `emulator::mma_m16n8(emulator::MmaInput::${kind}, sum, a, b, c, ${k.site}); ${out}`
+    )
+  }
 
 const shiftAmount = (k, text) => `(uint32_t)(${k.value(text)})`
 const rule = (text, emit) => [new RegExp(`^${text}$`), emit]
 
 export const instructionRules = [
   // Control.
-  rule('bra(?:\\.uni)?', (k, [label]) => `goto v_${label.replace(/[^\w]/g, '_')};`),
+  rule('bra(?:\\.uni)?', (_k, [label]) => `goto v_${label.replace(/[^\w]/g, '_')};`),
   rule('ret|exit', () => 'return;'),
-  rule('trap', k => `emulator::kernel_error("trap at %s:%d", emulator::short_name(${k.site}), ${k.site}.line);`),
+  rule(
+    'trap',
+    k => `emulator::kernel_error("trap at %s:%d", emulator::short_name(${k.site}), ${k.site}.line);`,
+  ),
   rule('griddepcontrol\\.(?:wait|launch_dependents)', () => ''),
 
   // Moves and selection.
@@ -158,8 +200,10 @@ export const instructionRules = [
       return `const int half = sizeof(${k.value(d)}) * 4; const uint64_t low = ((uint64_t)(${k.value(sources[0])})) & ((UINT64_C(1) << half) - 1); ${k.value(d)} = low | ((uint64_t)(${k.value(sources[1])}) << half);`
     return `${k.value(d)} = ${k.value(a)};`
   }),
-  rule('selp\\.(?:[usb](?:16|32|64)|f32|f64)', (k, [d, a, b, p]) =>
-    `if (${k.value(p)}) ${k.value(d)} = ${k.value(a)}; else ${k.value(d)} = ${k.value(b)};`,
+  rule(
+    'selp\\.(?:[usb](?:16|32|64)|f32|f64)',
+    (k, [d, a, b, p]) =>
+      `if (${k.value(p)}) ${k.value(d)} = ${k.value(a)}; else ${k.value(d)} = ${k.value(b)};`,
   ),
   rule('setp\\.([a-z]+)\\.((?:[usb](?:16|32|64))|f32|f64)', (k, [d, a, b], m) => {
     const [first, second] = d.split('|')
@@ -178,7 +222,12 @@ export const instructionRules = [
     output(k, m[1], d, `(${raw(m[1])})((uint64_t)${input(k, m[1], a)} * (uint64_t)${input(k, m[1], b)})`),
   ),
   rule(`mad\\.lo\\.(${ints})`, (k, [d, a, b, c], m) =>
-    output(k, m[1], d, `(${raw(m[1])})((uint64_t)${input(k, m[1], a)} * (uint64_t)${input(k, m[1], b)} + (uint64_t)${input(k, m[1], c)})`),
+    output(
+      k,
+      m[1],
+      d,
+      `(${raw(m[1])})((uint64_t)${input(k, m[1], a)} * (uint64_t)${input(k, m[1], b)} + (uint64_t)${input(k, m[1], c)})`,
+    ),
   ),
   rule('mul\\.hi\\.([us]32)', (k, [d, a, b], m) =>
     output(k, m[1], d, `((${cTypes[wider[m[1]]]})${input(k, m[1], a)} * ${input(k, m[1], b)}) >> 32`),
@@ -197,17 +246,53 @@ export const instructionRules = [
     const product = `(${cTypes[type]})${input(k, m[1], a)} * (${cTypes[type]})${input(k, m[1], b)}`
     return output(k, type, d, `(${raw(type)})(${product}) + (${raw(type)})${input(k, type, c)}`)
   }),
-  rule(`div\\.(${ints})`, binary((a, b) => `${b} == 0 ? -1 : ${a} / ${b}`)),
-  rule(`rem\\.(${ints})`, binary((a, b) => `${b} == 0 ? ${a} : ${a} % ${b}`)),
-  rule(`min\\.(${ints}|f64)`, binary((a, b, t) => (t === 'f64' ? `std::fmin(${a}, ${b})` : `${a} < ${b} ? ${a} : ${b}`))),
-  rule(`max\\.(${ints}|f64)`, binary((a, b, t) => (t === 'f64' ? `std::fmax(${a}, ${b})` : `${a} > ${b} ? ${a} : ${b}`))),
-  rule('neg\\.(s16|s32|s64)', (k, [d, a], m) => output(k, m[1], d, `(${raw(m[1])})0 - (${raw(m[1])})${input(k, m[1], a)}`)),
-  rule('abs\\.(s16|s32|s64)', (k, [d, a], m) => output(k, m[1], d, `${input(k, m[1], a)} < 0 ? (${raw(m[1])})0 - (${raw(m[1])})${input(k, m[1], a)} : ${input(k, m[1], a)}`)),
-  rule('and\\.(b16|b32|b64|pred)', binary((a, b) => `${a} & ${b}`)),
-  rule('or\\.(b16|b32|b64|pred)', binary((a, b) => `${a} | ${b}`)),
-  rule('xor\\.(b16|b32|b64|pred)', binary((a, b) => `${a} ^ ${b}`)),
-  rule('not\\.(b16|b32|b64)', unary(a => `~${a}`)),
-  rule('not\\.(pred)', unary(a => `!${a}`)),
+  rule(
+    `div\\.(${ints})`,
+    binary((a, b) => `${b} == 0 ? -1 : ${a} / ${b}`),
+  ),
+  rule(
+    `rem\\.(${ints})`,
+    binary((a, b) => `${b} == 0 ? ${a} : ${a} % ${b}`),
+  ),
+  rule(
+    `min\\.(${ints}|f64)`,
+    binary((a, b, t) => (t === 'f64' ? `std::fmin(${a}, ${b})` : `${a} < ${b} ? ${a} : ${b}`)),
+  ),
+  rule(
+    `max\\.(${ints}|f64)`,
+    binary((a, b, t) => (t === 'f64' ? `std::fmax(${a}, ${b})` : `${a} > ${b} ? ${a} : ${b}`)),
+  ),
+  rule('neg\\.(s16|s32|s64)', (k, [d, a], m) =>
+    output(k, m[1], d, `(${raw(m[1])})0 - (${raw(m[1])})${input(k, m[1], a)}`),
+  ),
+  rule('abs\\.(s16|s32|s64)', (k, [d, a], m) =>
+    output(
+      k,
+      m[1],
+      d,
+      `${input(k, m[1], a)} < 0 ? (${raw(m[1])})0 - (${raw(m[1])})${input(k, m[1], a)} : ${input(k, m[1], a)}`,
+    ),
+  ),
+  rule(
+    'and\\.(b16|b32|b64|pred)',
+    binary((a, b) => `${a} & ${b}`),
+  ),
+  rule(
+    'or\\.(b16|b32|b64|pred)',
+    binary((a, b) => `${a} | ${b}`),
+  ),
+  rule(
+    'xor\\.(b16|b32|b64|pred)',
+    binary((a, b) => `${a} ^ ${b}`),
+  ),
+  rule(
+    'not\\.(b16|b32|b64)',
+    unary(a => `~${a}`),
+  ),
+  rule(
+    'not\\.(pred)',
+    unary(a => `!${a}`),
+  ),
   rule('shl\\.(b16|b32|b64)', (k, [d, a, b], m) =>
     output(k, m[1], d, `shift_left<${raw(m[1])}>(${input(k, m[1], a)}, ${shiftAmount(k, b)})`),
   ),
@@ -223,52 +308,135 @@ export const instructionRules = [
     output(k, 'b32', d, `permute_bytes(${input(k, 'b32', a)}, ${input(k, 'b32', b)}, ${input(k, 'b32', c)})`),
   ),
   rule('lop3\\.b32', (k, [d, a, b, c, table]) =>
-    output(k, 'b32', d, `logic3(${input(k, 'b32', a)}, ${input(k, 'b32', b)}, ${input(k, 'b32', c)}, ${table})`),
+    output(
+      k,
+      'b32',
+      d,
+      `logic3(${input(k, 'b32', a)}, ${input(k, 'b32', b)}, ${input(k, 'b32', c)}, ${table})`,
+    ),
   ),
   rule('popc\\.b32', (k, [d, a]) => output(k, 'b32', d, `__builtin_popcount(${input(k, 'b32', a)})`)),
-  rule('clz\\.b32', (k, [d, a]) => output(k, 'b32', d, `${input(k, 'b32', a)} == 0 ? 32 : __builtin_clz(${input(k, 'b32', a)})`)),
+  rule('clz\\.b32', (k, [d, a]) =>
+    output(k, 'b32', d, `${input(k, 'b32', a)} == 0 ? 32 : __builtin_clz(${input(k, 'b32', a)})`),
+  ),
   rule('bfe\\.u32', (k, [d, a, b, c]) =>
-    output(k, 'u32', d, `shift_right<uint32_t>(${input(k, 'u32', a)}, ${shiftAmount(k, b)} & 255) & ~shift_left<uint32_t>(~0u, ${shiftAmount(k, c)} & 255)`),
+    output(
+      k,
+      'u32',
+      d,
+      `shift_right<uint32_t>(${input(k, 'u32', a)}, ${shiftAmount(k, b)} & 255) & ~shift_left<uint32_t>(~0u, ${shiftAmount(k, c)} & 255)`,
+    ),
   ),
 
   // Floats. `.rn` is what plain arithmetic does; approximations are computed exactly.
-  rule('add(?:\\.rn)?\\.(f32|f64)', binary((a, b) => `${a} + ${b}`)),
-  rule('sub(?:\\.rn)?\\.(f32|f64)', binary((a, b) => `${a} - ${b}`)),
-  rule('mul(?:\\.rn)?\\.(f32|f64)', binary((a, b) => `${a} * ${b}`)),
-  rule('div(?:\\.rn|\\.full|\\.approx)\\.(f32)', binary((a, b) => `${a} / ${b}`)),
-  rule('div\\.rn\\.(f64)', binary((a, b) => `${a} / ${b}`)),
+  rule(
+    'add(?:\\.rn)?\\.(f32|f64)',
+    binary((a, b) => `${a} + ${b}`),
+  ),
+  rule(
+    'sub(?:\\.rn)?\\.(f32|f64)',
+    binary((a, b) => `${a} - ${b}`),
+  ),
+  rule(
+    'mul(?:\\.rn)?\\.(f32|f64)',
+    binary((a, b) => `${a} * ${b}`),
+  ),
+  rule(
+    'div(?:\\.rn|\\.full|\\.approx)\\.(f32)',
+    binary((a, b) => `${a} / ${b}`),
+  ),
+  rule(
+    'div\\.rn\\.(f64)',
+    binary((a, b) => `${a} / ${b}`),
+  ),
   rule('fma\\.rn\\.(f32|f64)', (k, [d, a, b, c], m) =>
     output(k, m[1], d, `std::fma(${input(k, m[1], a)}, ${input(k, m[1], b)}, ${input(k, m[1], c)})`),
   ),
-  rule('min\\.(f32)', binary((a, b) => `std::fmin(${a}, ${b})`)),
-  rule('max\\.(f32)', binary((a, b) => `std::fmax(${a}, ${b})`)),
-  rule('neg\\.(f32|f64)', unary(a => `-${a}`)),
-  rule('abs\\.(f32|f64)', unary(a => `std::fabs(${a})`)),
-  rule('copysign\\.(f32|f64)', binary((a, b) => `std::copysign(${b}, ${a})`)),
-  rule('sqrt(?:\\.rn|\\.approx)\\.(f32)', unary(a => `std::sqrt(${a})`)),
-  rule('sqrt\\.rn\\.(f64)', unary(a => `std::sqrt(${a})`)),
-  rule('rcp\\.rn\\.(f64)', unary(a => `1.0 / ${a}`)),
-  rule('rcp(?:\\.rn|\\.approx|\\.approx\\.ftz)\\.(f32)', unary(a => `1.0f / ${a}`)),
-  rule('rsqrt\\.approx(?:\\.ftz)?\\.(f32|f64)', unary(a => `1.0 / std::sqrt((double)${a})`)),
-  rule('ex2\\.approx(?:\\.ftz)?\\.(f32)', unary(a => `std::exp2(${a})`)),
-  rule('lg2\\.approx(?:\\.ftz)?\\.(f32)', unary(a => `std::log2(${a})`)),
-  rule('sin\\.approx(?:\\.ftz)?\\.(f32)', unary(a => `std::sin(${a})`)),
-  rule('cos\\.approx(?:\\.ftz)?\\.(f32)', unary(a => `std::cos(${a})`)),
-  rule('tanh\\.approx\\.(f32)', unary(a => `std::tanh(${a})`)),
+  rule(
+    'min\\.(f32)',
+    binary((a, b) => `std::fmin(${a}, ${b})`),
+  ),
+  rule(
+    'max\\.(f32)',
+    binary((a, b) => `std::fmax(${a}, ${b})`),
+  ),
+  rule(
+    'neg\\.(f32|f64)',
+    unary(a => `-${a}`),
+  ),
+  rule(
+    'abs\\.(f32|f64)',
+    unary(a => `std::fabs(${a})`),
+  ),
+  rule(
+    'copysign\\.(f32|f64)',
+    binary((a, b) => `std::copysign(${b}, ${a})`),
+  ),
+  rule(
+    'sqrt(?:\\.rn|\\.approx)\\.(f32)',
+    unary(a => `std::sqrt(${a})`),
+  ),
+  rule(
+    'sqrt\\.rn\\.(f64)',
+    unary(a => `std::sqrt(${a})`),
+  ),
+  rule(
+    'rcp\\.rn\\.(f64)',
+    unary(a => `1.0 / ${a}`),
+  ),
+  rule(
+    'rcp(?:\\.rn|\\.approx|\\.approx\\.ftz)\\.(f32)',
+    unary(a => `1.0f / ${a}`),
+  ),
+  rule(
+    'rsqrt\\.approx(?:\\.ftz)?\\.(f32|f64)',
+    unary(a => `1.0 / std::sqrt((double)${a})`),
+  ),
+  rule(
+    'ex2\\.approx(?:\\.ftz)?\\.(f32)',
+    unary(a => `std::exp2(${a})`),
+  ),
+  rule(
+    'lg2\\.approx(?:\\.ftz)?\\.(f32)',
+    unary(a => `std::log2(${a})`),
+  ),
+  rule(
+    'sin\\.approx(?:\\.ftz)?\\.(f32)',
+    unary(a => `std::sin(${a})`),
+  ),
+  rule(
+    'cos\\.approx(?:\\.ftz)?\\.(f32)',
+    unary(a => `std::cos(${a})`),
+  ),
+  rule(
+    'tanh\\.approx\\.(f32)',
+    unary(a => `std::tanh(${a})`),
+  ),
 
   // Conversions.
   rule('cvt\\.([us](?:8|16|32|64))\\.([us](?:8|16|32|64))', (k, [d, a], m) =>
     output(k, m[1], d, `(${cTypes[m[1]]})${input(k, m[2], a)}`),
   ),
-  rule('cvt\\.rn\\.(f32|f64)\\.([us](?:8|16|32|64))', (k, [d, a], m) => output(k, m[1], d, input(k, m[2], a))),
+  rule('cvt\\.rn\\.(f32|f64)\\.([us](?:8|16|32|64))', (k, [d, a], m) =>
+    output(k, m[1], d, input(k, m[2], a)),
+  ),
   rule('cvt\\.f64\\.f32', (k, [d, a]) => output(k, 'f64', d, input(k, 'f32', a))),
   rule('cvt\\.rn\\.f32\\.f64', (k, [d, a]) => output(k, 'f32', d, input(k, 'f64', a))),
   rule('cvt\\.(rni|rzi|rmi|rpi)\\.([us](?:32|64))\\.(f32|f64)', (k, [d, a], m) => {
     const [low, high, least, most] = limits[m[2]]
-    return output(k, m[2], d, `(to_integer<${cTypes[m[2]]}, double>(${roundings[m[1]]}((double)${input(k, m[3], a)}), ${low}, ${high}, ${least}, ${most}))`)
+    return output(
+      k,
+      m[2],
+      d,
+      `(to_integer<${cTypes[m[2]]}, double>(${roundings[m[1]]}((double)${input(k, m[3], a)}), ${low}, ${high}, ${least}, ${most}))`,
+    )
   }),
-  rule('cvt\\.(rni|rzi|rmi|rpi)\\.(f32|f64)\\.\\2', (k, [d, a], m) => output(k, m[2], d, `${roundings[m[1]]}(${input(k, m[2], a)})`)),
-  rule('cvt\\.sat\\.f32\\.f32', (k, [d, a]) => output(k, 'f32', d, `std::fmin(1.0f, std::fmax(0.0f, ${input(k, 'f32', a)}))`)),
+  rule('cvt\\.(rni|rzi|rmi|rpi)\\.(f32|f64)\\.\\2', (k, [d, a], m) =>
+    output(k, m[2], d, `${roundings[m[1]]}(${input(k, m[2], a)})`),
+  ),
+  rule('cvt\\.sat\\.f32\\.f32', (k, [d, a]) =>
+    output(k, 'f32', d, `std::fmin(1.0f, std::fmax(0.0f, ${input(k, 'f32', a)}))`),
+  ),
   rule('cvt\\.rn\\.bf16\\.f32', (k, [d, a]) => output(k, 'b16', d, `to_bf16(${input(k, 'f32', a)})`)),
   rule('cvt\\.f32\\.bf16', (k, [d, a]) => output(k, 'f32', d, `from_bf16(${input(k, 'b16', a)})`)),
   // The first source is the upper half.
@@ -279,26 +447,61 @@ export const instructionRules = [
   // Memory.
   rule(`ld${spaces}${hints}${memoryType}`, loadRule),
   rule(`st${spaces}${hints}${memoryType}`, storeRule),
-  rule('ld\\.acquire\\.gpu\\.global\\.(u32|b32)', (k, [d, from], m) => `emulator::spin(); char* p = ${place(k, 'global', from, 4, false)}; ${output(k, m[1], d, '__atomic_load_n(reinterpret_cast<Cell<uint32_t>::type*>(p), __ATOMIC_RELAXED)')} emulator::fence();`),
-  rule('st\\.release\\.gpu\\.global\\.(u32|b32)', (k, [to, a]) => `emulator::fence(); char* p = ${place(k, 'global', to, 4, true)}; __atomic_store_n(reinterpret_cast<Cell<uint32_t>::type*>(p), ${input(k, 'u32', a)}, __ATOMIC_RELAXED);`),
-  rule('(atom|red)(?:\\.relaxed\\.gpu)?(?:\\.(global|shared))?\\.(add|min|max|and|or|xor|exch|cas)\\.([usb](?:32|64))', atomicRule),
-  rule('(?:membar\\.(?:gl|cta)|fence\\.acq_rel\\.(?:gpu|cta)|fence\\.sc\\.(?:gpu|cta))', () => 'emulator::fence();'),
+  rule(
+    'ld\\.acquire\\.gpu\\.global\\.(u32|b32)',
+    (k, [d, from], m) =>
+      `emulator::spin(); char* p = ${place(k, 'global', from, 4, false)}; ${output(k, m[1], d, '__atomic_load_n(reinterpret_cast<Cell<uint32_t>::type*>(p), __ATOMIC_RELAXED)')} emulator::fence();`,
+  ),
+  rule(
+    'st\\.release\\.gpu\\.global\\.(u32|b32)',
+    (k, [to, a]) =>
+      `emulator::fence(); char* p = ${place(k, 'global', to, 4, true)}; __atomic_store_n(reinterpret_cast<Cell<uint32_t>::type*>(p), ${input(k, 'u32', a)}, __ATOMIC_RELAXED);`,
+  ),
+  rule(
+    '(atom|red)(?:\\.relaxed\\.gpu)?(?:\\.(global|shared))?\\.(add|min|max|and|or|xor|exch|cas)\\.([usb](?:32|64))',
+    atomicRule,
+  ),
+  rule(
+    '(?:membar\\.(?:gl|cta)|fence\\.acq_rel\\.(?:gpu|cta)|fence\\.sc\\.(?:gpu|cta))',
+    () => 'emulator::fence();',
+  ),
   rule('cvta\\.to\\.shared\\.u64', (k, [d, a]) => output(k, 'u64', d, `to_shared(${input(k, 'u64', a)})`)),
   rule('cvta\\.shared\\.u64', (k, [d, a]) => output(k, 'u64', d, `to_generic(${input(k, 'u64', a)})`)),
-  rule('cvta(?:\\.to)?\\.(?:global|local|const|param)\\.u64', (k, [d, a]) => output(k, 'u64', d, input(k, 'u64', a))),
+  rule('cvta(?:\\.to)?\\.(?:global|local|const|param)\\.u64', (k, [d, a]) =>
+    output(k, 'u64', d, input(k, 'u64', a)),
+  ),
   rule('prefetch\\.global\\.L[12]', () => ''),
-  rule('cp\\.async\\.(?:cg|ca)\\.shared\\.global(?:\\.L2::128B)?', (k, [to, from, bytes, valid = bytes]) =>
-    `emulator::copy_async(shared((uint64_t)${k.address(to).expression}, ${bytes}, ${k.site}), reinterpret_cast<const void*>((uint64_t)${k.address(from).expression}), ${bytes}, ${input(k, 'u32', valid)}, ${k.site});`,
+  rule(
+    'cp\\.async\\.(?:cg|ca)\\.shared\\.global(?:\\.L2::128B)?',
+    (k, [to, from, bytes, valid = bytes]) =>
+      `emulator::copy_async(shared((uint64_t)${k.address(to).expression}, ${bytes}, ${k.site}), reinterpret_cast<const void*>((uint64_t)${k.address(from).expression}), ${bytes}, ${input(k, 'u32', valid)}, ${k.site});`,
   ),
   rule('cp\\.async\\.commit_group', () => 'emulator::copy_commit();'),
   rule('cp\\.async\\.wait_group', (_k, [left]) => `emulator::copy_wait(${left});`),
   rule('cp\\.async\\.wait_all', () => 'emulator::copy_commit(); emulator::copy_wait(0);'),
 
   // Barriers, warps, clusters.
-  rule('(?:bar|barrier)\\.sync(?:\\.aligned)?', (k, [id, count = '0']) => `emulator::barrier(${id}, ${input(k, 'u32', count)}, emulator::Vote::none, 0, ${k.site});`),
-  rule('(?:bar|barrier)\\.red\\.popc(?:\\.aligned)?\\.u32', (k, [d, id, p]) => output(k, 'u32', d, `emulator::barrier(${id}, 0, emulator::Vote::count, ${k.value(p)}, ${k.site})`)),
-  rule('(?:bar|barrier)\\.red\\.(or|and)(?:\\.aligned)?\\.pred', (k, [d, id, p], m) => output(k, 'pred', d, `emulator::barrier(${id}, 0, emulator::Vote::${m[1] === 'or' ? 'any' : 'all'}, ${k.value(p)}, ${k.site})`)),
-  rule('bar\\.warp\\.sync', (k, [mask]) => `emulator::collective(emulator::Collective::sync, ${input(k, 'u32', mask)}, nullptr, nullptr, ${k.site});`),
+  rule(
+    '(?:bar|barrier)\\.sync(?:\\.aligned)?',
+    (k, [id, count = '0']) =>
+      `emulator::barrier(${id}, ${input(k, 'u32', count)}, emulator::Vote::none, 0, ${k.site});`,
+  ),
+  rule('(?:bar|barrier)\\.red\\.popc(?:\\.aligned)?\\.u32', (k, [d, id, p]) =>
+    output(k, 'u32', d, `emulator::barrier(${id}, 0, emulator::Vote::count, ${k.value(p)}, ${k.site})`),
+  ),
+  rule('(?:bar|barrier)\\.red\\.(or|and)(?:\\.aligned)?\\.pred', (k, [d, id, p], m) =>
+    output(
+      k,
+      'pred',
+      d,
+      `emulator::barrier(${id}, 0, emulator::Vote::${m[1] === 'or' ? 'any' : 'all'}, ${k.value(p)}, ${k.site})`,
+    ),
+  ),
+  rule(
+    'bar\\.warp\\.sync',
+    (k, [mask]) =>
+      `emulator::collective(emulator::Collective::sync, ${input(k, 'u32', mask)}, nullptr, nullptr, ${k.site});`,
+  ),
   rule('shfl\\.sync\\.(bfly|idx|up|down)\\.b32', (k, [d, a, b, c, mask], m) => {
     const [target, predicate] = d.split('|')
     const call = `shuffle_word(emulator::Shuffle::${shuffles[m[1]]}, ${input(k, 'b32', a)}, ${input(k, 'b32', b)}, ${input(k, 'b32', c)}, ${input(k, 'b32', mask)}, ${predicate ? '&valid' : 'nullptr'}, ${k.site})`
@@ -306,17 +509,44 @@ export const instructionRules = [
       ? `bool valid = false; ${output(k, 'b32', target, call)} ${k.value(predicate)} = valid;`
       : output(k, 'b32', target, call)
   }),
-  rule('vote\\.sync\\.ballot\\.b32', (k, [d, p, mask]) => output(k, 'b32', d, `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site})`)),
-  rule('vote\\.sync\\.any\\.pred', (k, [d, p, mask]) => output(k, 'pred', d, `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site}) != 0`)),
-  rule('vote\\.sync\\.all\\.pred', (k, [d, p, mask]) => output(k, 'pred', d, `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site}) == ${input(k, 'b32', mask)}`)),
-  rule('match\\.any\\.sync\\.(b32|b64)', (k, [d, a, mask], m) => output(k, 'b32', d, `emulator::match_any(${input(k, 'b32', mask)}, ${input(k, m[1], a)}, ${k.site})`)),
+  rule('vote\\.sync\\.ballot\\.b32', (k, [d, p, mask]) =>
+    output(k, 'b32', d, `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site})`),
+  ),
+  rule('vote\\.sync\\.any\\.pred', (k, [d, p, mask]) =>
+    output(k, 'pred', d, `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site}) != 0`),
+  ),
+  rule('vote\\.sync\\.all\\.pred', (k, [d, p, mask]) =>
+    output(
+      k,
+      'pred',
+      d,
+      `emulator::ballot(${input(k, 'b32', mask)}, ${k.value(p)}, ${k.site}) == ${input(k, 'b32', mask)}`,
+    ),
+  ),
+  rule('match\\.any\\.sync\\.(b32|b64)', (k, [d, a, mask], m) =>
+    output(k, 'b32', d, `emulator::match_any(${input(k, 'b32', mask)}, ${input(k, m[1], a)}, ${k.site})`),
+  ),
   rule('redux\\.sync\\.(add|min|max|and|or|xor)\\.([usb]32)', (k, [d, a, mask], m) => {
-    const name = { add: 'add', min: 'minimum', max: 'maximum', and: 'bit_and', or: 'bit_or', xor: 'bit_xor' }[m[1]]
-    return output(k, 'b32', d, `emulator::reduce(emulator::Reduction::${name}, ${m[2] === 's32'}, ${input(k, 'b32', mask)}, ${input(k, 'b32', a)}, ${k.site})`)
+    const name = { add: 'add', min: 'minimum', max: 'maximum', and: 'bit_and', or: 'bit_or', xor: 'bit_xor' }[
+      m[1]
+    ]
+    return output(
+      k,
+      'b32',
+      d,
+      `emulator::reduce(emulator::Reduction::${name}, ${m[2] === 's32'}, ${input(k, 'b32', mask)}, ${input(k, 'b32', a)}, ${k.site})`,
+    )
   }),
   rule('barrier\\.cluster\\.arrive\\.release(?:\\.aligned)?', () => ''),
   rule('barrier\\.cluster\\.wait\\.acquire(?:\\.aligned)?', k => `emulator::cluster_barrier(${k.site});`),
-  rule('mapa\\.u64', (k, [d, a, rank]) => output(k, 'u64', d, `(uint64_t)(uintptr_t)emulator::map_shared(reinterpret_cast<const void*>(${input(k, 'u64', a)}), ${input(k, 'u32', rank)})`)),
+  rule('mapa\\.u64', (k, [d, a, rank]) =>
+    output(
+      k,
+      'u64',
+      d,
+      `(uint64_t)(uintptr_t)emulator::map_shared(reinterpret_cast<const void*>(${input(k, 'u64', a)}), ${input(k, 'u32', rank)})`,
+    ),
+  ),
 
   // Tensor cores.
   rule('ldmatrix\\.sync\\.aligned\\.m8n8\\.x([124])(\\.trans)?\\.shared\\.b16', ldmatrixRule),

@@ -64,11 +64,20 @@ const alignUp = (value, to) => Math.ceil(value / to) * to
 
 // `.align 128 .b8 name[1024]` or `.align 4 .u32 name`, after the state space.
 function parseArray(text) {
-  const match = /^(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([$\w%]+)(?:\[(\d*)\])?(?:\s*=\s*([\s\S]*))?$/.exec(text.trim())
+  const match = /^(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([$\w%]+)(?:\[(\d*)\])?(?:\s*=\s*([\s\S]*))?$/.exec(
+    text.trim(),
+  )
   if (!match) throw new Error(`ptx: no rule for the declaration '${text}'`)
   const [, align = '1', type, name, count, values] = match
   const bytes = elementBytes(type) * (count === undefined ? 1 : count === '' ? 0 : Number(count))
-  return { name, align: Math.max(Number(align), elementBytes(type)), type, bytes, values, dynamic: count === '' }
+  return {
+    name,
+    align: Math.max(Number(align), elementBytes(type)),
+    type,
+    bytes,
+    values,
+    dynamic: count === '',
+  }
 }
 
 class Kernel {
@@ -297,7 +306,8 @@ static const bool registered_${index} = [] {
 `
   })
   const globals = [...module.globals.values()].map(({ name, align, type, bytes, values }) => {
-    const element = registerTypes[type] ?? (type === 'b8' || type === 'u8' || type === 's8' ? 'uint8_t' : null)
+    const element =
+      registerTypes[type] ?? (type === 'b8' || type === 'u8' || type === 's8' ? 'uint8_t' : null)
     if (!element) throw new Error(`ptx: no rule for a global of type .${type}`)
     return `alignas(${align}) static ${element} ${cName(name)}[${bytes / elementBytes(type)}] = ${values ?? '{}'};`
   })

@@ -72,6 +72,8 @@ size_t dynamic_shared_size();
 // The same shared address in block `rank` of the cluster.
 void* map_shared(const void* pointer, unsigned rank);
 void check_cluster_access(const void* pointer, size_t bytes, Site site);
+// The same where it may be any memory: whether it is shared memory of the cluster.
+bool touches_cluster(const void* pointer, size_t bytes, Site site);
 
 // cp.async: the destination is poisoned now and filled when waited for (EMULATOR_SCHEDULE=random: at any time between).
 void copy_async(void* target, const void* source, unsigned bytes, unsigned valid, Site site);

@@ -111,7 +111,7 @@ void* map_shared(const void* pointer, unsigned rank) {
   return memory + offset;
 }
 
-void check_cluster_access(const void* pointer, size_t bytes, Site site) {
+bool touches_cluster(const void* pointer, size_t bytes, Site site) {
   RuntimeScope scope;
   const char* at = static_cast<const char*>(pointer);
   for (const Block* block : self()->block->gang->blocks) {
@@ -122,9 +122,14 @@ void check_cluster_access(const void* pointer, size_t bytes, Site site) {
     if (block->finished > 0)
       kernel_error("%zu bytes of block (%u,%u,%u)'s shared memory used at %s:%d after threads of it left the kernel",
                    bytes, block->index.x, block->index.y, block->index.z, short_name(site), site.line);
-    return;
+    return true;
   }
-  kernel_error("%p (%s:%d) is not in the cluster's shared memory", pointer, short_name(site), site.line);
+  return false;
+}
+
+void check_cluster_access(const void* pointer, size_t bytes, Site site) {
+  if (!touches_cluster(pointer, bytes, site))
+    kernel_error("%p (%s:%d) is not in the cluster's shared memory", pointer, short_name(site), site.line);
 }
 
 // cp.async

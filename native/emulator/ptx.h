@@ -70,6 +70,11 @@ inline char* global(uint64_t address, unsigned bytes, bool is_store, Site site) 
   check_access(p, bytes, is_store, site);
   return p;
 }
+inline char* generic(uint64_t address, unsigned bytes, Site site) {
+  char* p = reinterpret_cast<char*>(address);
+  if (current->cluster_size > 1) touches_cluster(p, bytes, site);
+  return p;
+}
 inline uint64_t to_generic(uint64_t offset) { return reinterpret_cast<uint64_t>(ptx_window()) + offset; }
 inline uint64_t to_shared(uint64_t address) { return address - reinterpret_cast<uint64_t>(ptx_window()); }
 
