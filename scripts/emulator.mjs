@@ -1,0 +1,192 @@
+// Builds programs of CUDA sources for the emulator into build/emulator: `node scripts/emulator.mjs build zoo plain`
+// prints the program's path. Objects are kept by the hash of what they are made of. `missing` prints why this machine
+// cannot (nothing when it can). `test` runs every test of the emulator, the long ones too.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { findCommand, findTools } from './native-tools.mjs'
+import { translatePtx } from './ptx-to-cpp.mjs'
+
+export const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = join(root, 'build/emulator')
+
+// Sources of each program, beside the emulator itself and native/core/check.cpp.
+export const programs = {
+  zoo: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
+  'rms-norm': ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'],
+}
+
+const sanitizers = {
+  plain: ['-O2'],
+  asan: ['-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize=vptr', '-fno-omit-frame-pointer'],
+  tsan: ['-O1', '-g1', '-fsanitize=thread'],
+}
+const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas']
+const common = ['-std=c++17', '-fPIC', '-fno-strict-aliasing', '-ffp-contract=off', '-pthread']
+
+// Folder of the toolkit's headers, or null.
+export function findToolkit() {
+  const nvcc = findTools().nvcc
+  if (!nvcc) return null
+  // nvcc may be a script that calls the real one: ask it where its headers are.
+  let include = null
+  try {
+    const text = execFileSync(nvcc.path, ['--dryrun', '-x', 'cu', '-c', '/dev/null', '-o', '/dev/null'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    include = includeOf(text)
+  } catch {}
+  include ??= includeOf(dryRunErrors(nvcc.path))
+  if (!include || !existsSync(join(include, 'cuda_runtime_api.h'))) return null
+  return { nvcc: nvcc.path, version: nvcc.version, include }
+}
+
+function dryRunErrors(nvcc) {
+  try {
+    return execFileSync('/bin/sh', ['-c', '"$0" --dryrun -x cu -c /dev/null -o /dev/null 2>&1', nvcc], {
+      encoding: 'utf8',
+    })
+  } catch {
+    return ''
+  }
+}
+
+function includeOf(text) {
+  const top = /^#\$ TOP=(.*)$/m.exec(text)?.[1]
+  if (!top) return null
+  const candidates = [join(top, 'include'), join(top, 'targets/x86_64-linux/include')]
+  return candidates.find(path => existsSync(join(path, 'cuda_runtime_api.h'))) ?? null
+}
+
+// Why programs cannot be built here, or null.
+export function missing() {
+  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
+    return 'the emulator needs Linux'
+  if (!findCommand('g++')) return 'no g++'
+  if (!findToolkit()) return 'no CUDA toolkit (nvcc and its headers)'
+  return null
+}
+
+const sha = (...parts) => createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 24)
+const read = path => readFileSync(join(root, path), 'utf8')
+
+let headers = null
+function hashOfHeaders() {
+  headers ??= sha(
+    ...['native/core', 'native/emulator', 'native/ops', 'test/emulator'].flatMap(place =>
+      readdirSync(join(root, place))
+        .filter(name => /\.(h|cuh)$/.test(name))
+        .sort()
+        .map(name => name + read(`${place}/${name}`)),
+    ),
+  )
+  return headers
+}
+
+function compile(source, flags, name) {
+  const object = join(
+    folder,
+    `${name}-${sha(flags.join(' '), readFileSync(resolve(root, source), 'utf8'), hashOfHeaders())}.o`,
+  )
+  if (existsSync(object)) return object
+  const temporary = `${object}.${process.pid}`
+  const language = source.endsWith('.cu') ? ['-x', 'c++'] : []
+  run('g++', [...flags, ...language, '-c', source, '-o', temporary])
+  renameSync(temporary, object)
+  return object
+}
+
+function run(command, args) {
+  try {
+    return execFileSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  } catch (error) {
+    throw new Error(`${command} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? error.message}`)
+  }
+}
+
+// PTX of one source for an architecture ('80', '90a', '120').
+export function makePtx(source, arch, defines = []) {
+  const toolkit = findToolkit()
+  const flags = ['-std=c++17', '-ptx', `-arch=compute_${arch}`, '-lineinfo', ...defines]
+  const path = join(
+    folder,
+    `${basename(source, '.cu')}-${arch}-${sha(...flags, read(source), hashOfHeaders())}.ptx`,
+  )
+  if (!existsSync(path)) {
+    run(toolkit.nvcc, [...flags, source, '-o', `${path}.${process.pid}`])
+    renameSync(`${path}.${process.pid}`, path)
+  }
+  return path
+}
+
+// The translated PTX of one source, as an object.
+function compilePtx(source, arch, flags) {
+  const ptx = makePtx(source, arch)
+  const cpp = ptx.replace(/\.ptx$/, '.cpp')
+  const text = translatePtx(readFileSync(ptx, 'utf8'), source)
+  if (!existsSync(cpp) || readFileSync(cpp, 'utf8') !== text) writeFileSync(cpp, text)
+  const quiet = flags.filter(flag => !flag.startsWith('-W')).map(flag => (flag === '-O2' ? '-O1' : flag))
+  return compile(cpp, [...quiet, '-w', `-I${root}`], `${basename(source, '.cu')}-ptx-${arch}`)
+}
+
+// Builds `program` in a flavour: plain, asan or tsan, and with an architecture also its leg B (EMULATOR_LEG=ptx).
+export function buildProgram(program, flavour = 'plain', ptxArch = null) {
+  const reason = missing()
+  if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
+  const sources = programs[program]
+  if (!sources) throw new Error(`no program '${program}': expected ${Object.keys(programs).join(', ')}`)
+  if (!sanitizers[flavour])
+    throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
+  mkdirSync(folder, { recursive: true })
+  const include = ['-isystem', findToolkit().include]
+  const flags = [...common, ...warnings, ...sanitizers[flavour], ...include]
+  // The runtime is never instrumented: one object serves every flavour.
+  const runtimeFlags = [...common, ...warnings, '-O2', ...include]
+  const runtime = readdirSync(join(root, 'native/emulator'))
+    .filter(name => name.endsWith('.cpp'))
+    .sort()
+    .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4)))
+  const objects = [
+    compile('native/core/check.cpp', runtimeFlags, 'check'),
+    ...runtime,
+    ...sources.map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
+    ...(ptxArch ? sources.map(source => compilePtx(source, ptxArch, flags)) : []),
+  ]
+  const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
+  const path = join(folder, `${program}-${mark}-${sha(...objects)}`)
+  if (existsSync(path)) return path
+  const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
+  run('g++', [...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  renameSync(`${path}.${process.pid}`, path)
+  return path
+}
+
+if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const [command, ...rest] = process.argv.slice(2)
+  if (command === 'missing') {
+    console.log(missing() ?? '')
+  } else if (command === 'test') {
+    const tests = rest.length > 0 ? rest : ['dist/test/emulator/**/*.test.js']
+    const { status } = spawnSync(
+      process.execPath,
+      [join(root, 'node_modules/ava/entrypoints/cli.mjs'), '--timeout=9m', ...tests],
+      { cwd: root, stdio: 'inherit', env: { ...process.env, LUFFY_EMULATOR: 'all' } },
+    )
+    process.exitCode = status ?? 1
+  } else if (command === 'build') {
+    try {
+      console.log(buildProgram(rest[0], rest[1], rest[2]))
+    } catch (error) {
+      console.error(error.message)
+      process.exitCode = 1
+    }
+  } else {
+    console.error(
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | test [FILES]`,
+    )
+    process.exitCode = 2
+  }
+}

@@ -1,0 +1,67 @@
+// Builds and runs the emulator's programs (scripts/emulator.mjs), and says why a machine cannot.
+import { execFile, execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { packageRoot } from '../../lib/native-loader.js'
+
+const script = join(packageRoot, 'scripts/emulator.mjs')
+const execute = promisify(execFile)
+
+/** Why the emulator cannot be built here; empty when it can. */
+export const missingReason = execFileSync(process.execPath, [script, 'missing'], { encoding: 'utf8' }).trim()
+
+/** Whether the long tests were asked for (`npm run test:emulator`). */
+export const runsLongTests = process.env.LUFFY_EMULATOR === 'all'
+
+export const schedules = ['fifo', 'lifo', 'reverse', 'random:7'] as const
+
+export type Flavour = 'plain' | 'asan' | 'tsan'
+
+/** Builds a program and returns its path; with `ptxArch` its kernels can also run as translated PTX. */
+export async function buildProgram(program: string, flavour: Flavour, ptxArch?: string): Promise<string> {
+  const args = [script, 'build', program, flavour, ...(ptxArch ? [ptxArch] : [])]
+  const { stdout } = await execute(process.execPath, args, { maxBuffer: 1 << 26 })
+  return stdout.trim()
+}
+
+export interface Outcome {
+  code: number
+  output: string
+}
+
+/** Runs a command; `output` is stdout and stderr. Codes above 128 are signals. */
+export async function runProgram(
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('EMULATOR_')),
+  )
+  const [file = '', ...args] = command
+  return new Promise(resolve => {
+    execFile(
+      file,
+      args,
+      { env: { ...clean, ...env }, timeout: 120_000, maxBuffer: 1 << 26, cwd: packageRoot },
+      (error, stdout, stderr) => {
+        const code = error ? (typeof error.code === 'number' ? error.code : 200) : 0
+        resolve({ code, output: stdout + stderr })
+      },
+    )
+  })
+}
+
+/** Runs `body` for every item, two at a time. */
+export async function forEachOf<T>(items: readonly T[], body: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items]
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await body(item)
+  }
+  await Promise.all([worker(), worker()])
+}
+
+export const sanitizerEnv: Readonly<Record<string, string>> = {
+  ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=0:exitcode=99',
+  UBSAN_OPTIONS: 'exitcode=99:halt_on_error=1',
+  TSAN_OPTIONS: 'exitcode=66:report_thread_leaks=0',
+}
