@@ -110,7 +110,14 @@ function run(command, args) {
 // PTX of one source for an architecture ('80', '90a', '120').
 export function makePtx(source, arch, defines = []) {
   const toolkit = findToolkit()
-  const flags = ['-std=c++17', '-ptx', `-arch=compute_${arch}`, '-lineinfo', ...defines]
+  const flags = [
+    '-std=c++17',
+    '-ptx',
+    `-arch=compute_${arch}`,
+    '-lineinfo',
+    '-DLUFFY_BACKEND=cuda',
+    ...defines,
+  ]
   const path = join(
     folder,
     `${basename(source, '.cu')}-${arch}-${sha(...flags, read(source), hashOfHeaders())}.ptx`,
@@ -164,6 +171,55 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
   return path
 }
 
+// What a plugin holds besides the kernels: everything of native/core that kernels and their tests call.
+const pluginSources = ['check', 'context', 'scratch', 'tensor', 'thread-pool']
+  .map(name => `native/core/${name}.cpp`)
+  .concat('native/ops/cuda-table.cpp')
+
+// Every CUDA source of the package.
+export function cudaSources() {
+  const found = ['native/core', 'native/ops'].flatMap(place =>
+    readdirSync(join(root, place))
+      .filter(name => name.endsWith('.cu'))
+      .sort()
+      .map(name => `${place}/${name}`),
+  )
+  if (found.length < 2) throw new Error(`found only ${found.length} CUDA sources`)
+  return found
+}
+
+// Builds the emulated device, build/emulator/luffy_emulated.so: the CUDA backend's own sources on the emulator. With an
+// architecture its leg B instead, which runs the PTX that nvcc made for it.
+export function buildPlugin(flavour = 'plain', ptxArch = null) {
+  const reason = missing()
+  if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
+  mkdirSync(folder, { recursive: true })
+  const include = ['-isystem', findToolkit().include]
+  const visible = ['-fvisibility=hidden', '-DLUFFY_BACKEND=cuda', '-DLUFFY_PLUGIN_NAME="emulated"']
+  const flags = [...common, ...warnings, ...sanitizers[flavour], ...visible, ...include]
+  const runtimeFlags = [...common, ...warnings, '-O2', ...include]
+  const objects = [
+    ...readdirSync(join(root, 'native/emulator'))
+      .filter(name => name.endsWith('.cpp'))
+      .sort()
+      .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4))),
+    ...pluginSources.map(source =>
+      compile(source, [...common, ...warnings, '-O2', ...visible], basename(source, '.cpp')),
+    ),
+    ...cudaSources().map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
+    ...(ptxArch ? cudaSources().map(source => compilePtx(source, ptxArch, flags)) : []),
+  ]
+  const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
+  const path = join(folder, mark === 'plain' ? 'luffy_emulated.so' : `luffy_emulated-${mark}.so`)
+  const made = `${path}.of`
+  if (existsSync(path) && existsSync(made) && readFileSync(made, 'utf8') === objects.join('\n')) return path
+  const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
+  run('g++', ['-shared', ...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  renameSync(`${path}.${process.pid}`, path)
+  writeFileSync(made, objects.join('\n'))
+  return path
+}
+
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const [command, ...rest] = process.argv.slice(2)
   if (command === 'missing') {
@@ -176,6 +232,13 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
       { cwd: root, stdio: 'inherit', env: { ...process.env, LUFFY_EMULATOR: 'all' } },
     )
     process.exitCode = status ?? 1
+  } else if (command === 'plugin') {
+    try {
+      console.log(buildPlugin(rest[0], rest[1]))
+    } catch (error) {
+      console.error(error.message)
+      process.exitCode = 1
+    }
   } else if (command === 'build') {
     try {
       console.log(buildProgram(rest[0], rest[1], rest[2]))
@@ -185,7 +248,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else {
     console.error(
-      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | test [FILES]`,
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [FLAVOUR [ARCH]] | test [FILES]`,
     )
     process.exitCode = 2
   }

@@ -1,7 +1,13 @@
-// The devices that tests of ops run on: the CPU with every instruction set of this processor, with 1 and 2 threads.
+// The devices that tests of ops run on: the CPU with every instruction set of this processor, with 1 and 2 threads, and
+// the emulated CUDA device where a CUDA toolkit is installed. LUFFY_TEST_DEVICES=cpu or =emulated keeps to one of them.
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { TestFn } from 'ava'
 import { native } from '../../lib/native.js'
+import { packageRoot } from '../../lib/native-loader.js'
 import { Device, type DeviceOptions } from '../../lib/tensor/device.js'
+import { buildEmulated, emulatorIsMissing } from './emulator.js'
 
 export interface OpDevice {
   device: Device
@@ -11,28 +17,25 @@ export interface OpDevice {
 }
 
 export interface OpDevices {
-  /** Instruction set by instruction set, best first; 1 thread before 2. */
+  /** Every device, the emulated one last. */
+  /** On the CPU: instruction set by instruction set, best first; 1 thread before 2. */
   readonly all: readonly OpDevice[]
   /** The best instruction set with 2 threads. */
   readonly best: Device
 }
 
-/** Opens them before a file's tests and disposes of them after. Read the members inside tests only. */
+/**
+ * Opens them before a file's tests and disposes of them after. Read the members inside tests only. The emulated device
+ * joins where the op that the test file is named after has a CUDA kernel.
+ */
 export function useDevices(test: TestFn): OpDevices {
   const all: OpDevice[] = []
+  const only = process.env.LUFFY_TEST_DEVICES ?? ''
+  if (!['', 'cpu', 'emulated'].includes(only)) throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)
   test.before('devices', async () => {
-    const isas = native()
-      .systemInfo()
-      .isas.split(',')
-      .map(isa => isa.trim())
-    if (!isas.includes('baseline'))
-      throw new Error(`expected the baseline among the instruction sets: ${isas}`)
-    for (const isa of isas) {
-      for (const threads of [1, 2]) {
-        const device = await Device.open('cpu', { isa: isa as NonNullable<DeviceOptions['isa']>, threads })
-        all.push({ device, isa, threads, label: `${isa}, ${threads} thread${threads > 1 ? 's' : ''}` })
-      }
-    }
+    if (only !== 'emulated') await openProcessors(all)
+    if (only !== 'cpu' && hasCudaKernel(test.meta.file)) await openEmulated(all)
+    if (all.length === 0) throw new Error('no device to test')
   })
   test.after.always('devices', async () => {
     for (const { device } of all) await device.dispose()
@@ -40,9 +43,34 @@ export function useDevices(test: TestFn): OpDevices {
   return {
     all,
     get best() {
-      const found = all.find(({ threads }) => threads === 2)
+      const found = all.find(({ threads }) => threads === 2) ?? all[0]
       if (found === undefined) throw new Error('no device is open')
       return found.device
     },
   }
+}
+
+async function openProcessors(all: OpDevice[]): Promise<void> {
+  const isas = native()
+    .systemInfo()
+    .isas.split(',')
+    .map(isa => isa.trim())
+  if (!isas.includes('baseline')) throw new Error(`expected the baseline among the instruction sets: ${isas}`)
+  for (const isa of isas) {
+    for (const threads of [1, 2]) {
+      const device = await Device.open('cpu', { isa: isa as NonNullable<DeviceOptions['isa']>, threads })
+      all.push({ device, isa, threads, label: `${isa}, ${threads} thread${threads > 1 ? 's' : ''}` })
+    }
+  }
+}
+
+function hasCudaKernel(testFile: string): boolean {
+  const stem = basename(fileURLToPath(testFile), '.test.js')
+  return existsSync(join(packageRoot, `native/ops/${stem}.cu`))
+}
+
+async function openEmulated(all: OpDevice[]): Promise<void> {
+  if (emulatorIsMissing()) return
+  buildEmulated()
+  all.push({ device: await Device.open('emulated'), isa: 'emulated', threads: 1, label: 'emulated' })
 }

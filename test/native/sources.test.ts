@@ -6,7 +6,7 @@ import test from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
 
 interface SourceList {
-  sources: Record<'core' | 'addon' | 'ops', string[]>
+  sources: Record<'core' | 'addon' | 'cuda' | 'ops', string[]>
   backends: Record<string, { name: string; flags: string[] }[]>
 }
 
@@ -21,7 +21,10 @@ function filesOf(folder: string, ending: string): string[] {
 }
 
 test('sources.json lists every source file once, sorted, and no other', t => {
-  const present = ['native/core', 'native/addon', 'native/ops'].flatMap(folder => filesOf(folder, '.cpp'))
+  const present = ['native/core', 'native/addon', 'native/ops'].flatMap(folder => [
+    ...filesOf(folder, '.cpp'),
+    ...filesOf(folder, '.cu'),
+  ])
   t.true(present.length >= 20, `only ${present.length} sources found`)
   t.deepEqual([...listed].sort(), present.sort())
   t.is(new Set(listed).size, listed.length)
@@ -36,7 +39,7 @@ test('both builds take their files and flags from the list', t => {
     t.notRegex(text, /-m(avx|fma|bmi|f16c)/, `${name} names instruction sets itself`)
   }
   t.regex(cmake, /native\/sources\.json/)
-  for (const name of Object.keys(list.sources)) {
+  for (const name of Object.keys(list.sources).filter(name => name !== 'cuda')) {
     t.true(cmake.includes(`sources ${name}`), `CMakeLists.txt does not read ${name}`)
     t.true(gyp.includes(`<(luffy_list) ${name})`), `binding.gyp does not read ${name}`)
   }
