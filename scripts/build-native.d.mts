@@ -18,6 +18,8 @@ export interface BuildStatus {
   compiler: string | null
   cmakeFound?: boolean
   warnings?: number
+  /** Of luffy_cuda.so; `reason` says why there is none. */
+  cuda?: { ok: boolean; architectures: string; seconds: number; reason: string | null }
   reason?: string
   hint?: string
   log: string

@@ -19,6 +19,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { buildCuda, cudaIsWanted } from './build-cuda.mjs'
 import { nativeBackends, readNativeSources } from './native-sources.mjs'
 import { cmakeIsUsable, findTools, installToolsCommand } from './native-tools.mjs'
 
@@ -67,10 +68,10 @@ function lockIsHeld(lock) {
   }
 }
 
-// Runs node with `args`; every line goes to the log and to onLine. Throws with the first compiler error.
-function run(args, { env, log, onLine }) {
+// Runs a command; every line goes to the log and to onLine. Throws with the first compiler error.
+function run(command, args, { env, log, onLine }) {
   return new Promise((done, reject) => {
-    const child = spawn(process.execPath, args, {
+    const child = spawn(command, args, {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -96,7 +97,7 @@ function run(args, { env, log, onLine }) {
       take(rest.stdout)
       take(rest.stderr)
       const wrong =
-        lines.find(line => /\berror:|undefined reference|No such file|CMake Error/i.test(line)) ??
+        lines.find(line => /\berror\b.*:|undefined reference|No such file|CMake Error/i.test(line)) ??
         lines.findLast(line => line.trim() !== '') ??
         `exit code ${code}`
       reject(new BuildFailure(wrong.trim(), `the whole log is ${log}`))
@@ -105,7 +106,7 @@ function run(args, { env, log, onLine }) {
 }
 
 // Counts the files that a build has done, from the lines of make, ninja and gyp.
-function fileCounter(total, onProgress) {
+function fileCounter(total, onProgress, what = 'the kernels') {
   const start = performance.now()
   let done = 0
   return line => {
@@ -115,7 +116,7 @@ function fileCounter(total, onProgress) {
     else if (pair) done = Math.max(done, Math.round((Number(pair[1]) / Number(pair[2])) * total))
     else if (/^\s*CXX\(target\)/.test(line)) done += 1
     else return
-    onProgress?.({ done: Math.min(done, total), total, seconds: (performance.now() - start) / 1000 })
+    onProgress?.({ what, done: Math.min(done, total), total, seconds: (performance.now() - start) / 1000 })
   }
 }
 
@@ -147,7 +148,7 @@ async function buildWithCMake({ folder, extraFlags, jobs, log, onLine }) {
     `--CDLUFFY_EXTRA_FLAGS=${extraFlags}`,
     `--CDLUFFY_STRICT=${process.env.LUFFY_STRICT === '1' && extraFlags === '' ? 'ON' : 'OFF'}`,
   ]
-  await run(args, { log, onLine })
+  await run(process.execPath, args, { log, onLine })
 }
 
 // What node-gyp needs of Node: the Node-API headers and a common.gypi. It would download both otherwise, together
@@ -166,8 +167,8 @@ async function buildWithNodeGyp({ jobs, log, onLine, tools }) {
   const script = join(dirname(require.resolve('node-gyp/package.json')), 'bin/node-gyp.js')
   const options = [`--nodedir=${makeNodeFolder()}`, '--force-process-config', `--python=${tools.python.path}`]
   const env = { CXX: process.env.CXX ?? tools.compiler.path }
-  await run([script, 'configure', ...options], { env, log, onLine })
-  await run([script, 'build', `--jobs=${jobs}`, ...options], { env, log, onLine })
+  await run(process.execPath, [script, 'configure', ...options], { env, log, onLine })
+  await run(process.execPath, [script, 'build', `--jobs=${jobs}`, ...options], { env, log, onLine })
 }
 
 function chooseBuilder(wanted, tools) {
@@ -253,37 +254,64 @@ export async function buildNative({
       status.ok = true
       status.warnings = readFileSync(log, 'utf8').match(/ warning: /g)?.length ?? 0
       status.upToDate = before !== 0 && modified(addon) === before
+      if (folder === 'Release') status.cuda = await addCuda({ ...work, onProgress }, list, clean)
+      if (status.cuda && !status.cuda.ok && !['auto', 'off'].includes(process.env.LUFFY_CUDA ?? 'auto')) {
+        status.ok = false
+        throw new BuildFailure(`no CUDA kernels: ${status.cuda.reason}`, `the whole log is ${log}`)
+      }
     } catch (error) {
       status.reason = error instanceof Error ? error.message : String(error)
       status.hint = error instanceof BuildFailure ? error.hint : `the whole log is ${log}`
     }
     status.seconds = Number(((performance.now() - start) / 1000).toFixed(1))
     // What the last real build took stays on record.
-    if (folder === 'Release' && !(status.upToDate && readBuildStatus()?.ok))
-      writeFileSync(join(root, 'build/status.json'), `${JSON.stringify(status, null, 2)}\n`)
+    const last = readBuildStatus()
+    const record = status.upToDate && status.ok && last?.ok ? { ...last, cuda: status.cuda } : status
+    if (folder === 'Release')
+      writeFileSync(join(root, 'build/status.json'), `${JSON.stringify(record, null, 2)}\n`)
     return status
   })
+}
+
+// The CUDA backend beside the addon: { ok, architectures, seconds, reason }. Without it an older one is taken away.
+async function addCuda({ jobs, log, onProgress, tools }, list, clean) {
+  const plugin = join(root, 'build/Release/luffy_cuda.so')
+  const { wanted, reason } = cudaIsWanted(tools)
+  const total = list.sources.cuda.length + list.sources.pluginCore.length
+  const onLine = fileCounter(total, onProgress, 'the CUDA kernels')
+  if (clean) rmSync(join(root, 'build/cmake-cuda'), { recursive: true, force: true })
+  const cuda = wanted
+    ? await buildCuda({ root, jobs, run: (command, args) => run(command, args, { log, onLine }) })
+    : { ok: false, architectures: '', seconds: 0, reason }
+  if (!cuda.ok) rmSync(plugin, { force: true })
+  return cuda
 }
 
 // One line for a person.
 export function describeBuild(status) {
   if (!status.ok) return `luffy: the kernels are not built: ${status.reason}. ${status.hint}`
-  if (status.upToDate) return `luffy: the kernels are up to date (${status.seconds} s)`
+  const cuda = status.cuda?.ok
+    ? `, CUDA kernels (${status.cuda.architectures.replaceAll(';', ', ')})`
+    : status.cuda
+      ? `, no CUDA kernels (${status.cuda.reason})`
+      : ''
+  if (status.upToDate) return `luffy: the kernels are up to date (${status.seconds} s)${cuda}`
   const sets = status.backends.map(name => name.replace('cpu_', '')).join(', ')
   const without = status.cmakeFound ? '' : ' (CMake not found)'
   const warnings = status.warnings > 0 ? `, ${status.warnings} compiler warnings in ${status.log}` : ''
-  return `luffy: built CPU kernels (${sets}) with ${status.builder}${without} in ${Math.round(status.seconds)} s${warnings}`
+  return `luffy: built CPU kernels (${sets})${cuda} with ${status.builder}${without} in ${Math.round(status.seconds)} s${warnings}`
 }
 
 // Progress for a person: one line that is rewritten on a terminal, otherwise a line every ten seconds.
 export function progressPrinter(stream = process.stdout) {
   let last = 0
-  return ({ done, total, seconds }) => {
-    const line = `luffy: building the kernels, ${Math.round((100 * done) / total)} % (${Math.round(seconds)} s)`
+  return ({ what, done, total, seconds }) => {
+    const line = `luffy: building ${what}, ${Math.round((100 * done) / total)} % (${Math.round(seconds)} s)`
     if (stream.isTTY) {
       stream.write(`\r${line}${done === total ? '\n' : ''}`)
-    } else if (seconds - last >= 10) {
+    } else if (seconds - last >= 10 || seconds < last) {
       last = seconds
+      if (seconds < 10) return
       stream.write(`${line}\n`)
     }
   }

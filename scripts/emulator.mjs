@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { readNativeSources } from './native-sources.mjs'
 import { findCommand, findTools } from './native-tools.mjs'
 import { translatePtx } from './ptx-to-cpp.mjs'
 
@@ -171,21 +172,13 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
   return path
 }
 
-// What a plugin holds besides the kernels: everything of native/core that kernels and their tests call.
-const pluginSources = ['check', 'context', 'scratch', 'tensor', 'thread-pool']
-  .map(name => `native/core/${name}.cpp`)
-  .concat('native/ops/cuda-table.cpp')
-
-// Every CUDA source of the package.
+// The sources of the CUDA backend: kernels, runtime and table, and what of native/core they call.
 export function cudaSources() {
-  const found = ['native/core', 'native/ops'].flatMap(place =>
-    readdirSync(join(root, place))
-      .filter(name => name.endsWith('.cu'))
-      .sort()
-      .map(name => `${place}/${name}`),
-  )
-  if (found.length < 2) throw new Error(`found only ${found.length} CUDA sources`)
-  return found
+  const { cuda, pluginCore } = readNativeSources().sources
+  return {
+    kernels: cuda.filter(name => name.endsWith('.cu')),
+    rest: [...pluginCore, ...cuda.filter(name => name.endsWith('.cpp'))],
+  }
 }
 
 // Builds the emulated device, build/emulator/luffy_emulated.so: the CUDA backend's own sources on the emulator. With an
@@ -203,11 +196,11 @@ export function buildPlugin(flavour = 'plain', ptxArch = null) {
       .filter(name => name.endsWith('.cpp'))
       .sort()
       .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4))),
-    ...pluginSources.map(source =>
+    ...cudaSources().rest.map(source =>
       compile(source, [...common, ...warnings, '-O2', ...visible], basename(source, '.cpp')),
     ),
-    ...cudaSources().map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
-    ...(ptxArch ? cudaSources().map(source => compilePtx(source, ptxArch, flags)) : []),
+    ...cudaSources().kernels.map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
+    ...(ptxArch ? cudaSources().kernels.map(source => compilePtx(source, ptxArch, flags)) : []),
   ]
   const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
   const path = join(folder, mark === 'plain' ? 'luffy_emulated.so' : `luffy_emulated-${mark}.so`)

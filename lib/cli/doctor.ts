@@ -5,6 +5,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import type { BuildStatus } from '../../scripts/build-native.mjs'
 import type { Tools } from '../../scripts/native-tools.mjs'
 import { addonPath, packageRoot } from '../native-loader.js'
+import { type PluginDevices, pluginPath, probePlugin } from '../native-plugins.js'
 import { importBuild, importTools } from './package-scripts.js'
 
 export interface Problem {
@@ -25,6 +26,12 @@ export interface AddonReport {
   error: string | null
 }
 
+export interface CudaReport extends PluginDevices {
+  path: string
+  exists: boolean
+  architectures: string
+}
+
 export interface DoctorReport {
   luffy: string
   node: string
@@ -32,6 +39,7 @@ export interface DoctorReport {
   cpu: { model: string; cores: number; memoryBytes: number; flags: string[] }
   tools: Tools
   addon: AddonReport
+  cuda: CudaReport
   lastBuild: Pick<BuildStatus, 'ok' | 'builder' | 'seconds' | 'reason'> | null
   problems: Problem[]
   ok: boolean
@@ -130,6 +138,12 @@ export async function runDoctor(): Promise<DoctorReport> {
     },
     tools,
     addon: probeAddon(addonPath().path),
+    cuda: {
+      path: pluginPath('cuda'),
+      exists: existsSync(pluginPath('cuda')),
+      architectures: build?.cuda?.ok ? build.cuda.architectures : '',
+      ...probePlugin('cuda'),
+    },
     lastBuild: build && {
       ok: build.ok,
       builder: build.builder,
@@ -156,12 +170,13 @@ export function formatDoctor(report: DoctorReport): string {
     ['instructions', cpu.flags.join(' ') || 'unknown'],
     ['kernels', addon.kernels.length > 0 ? `${addon.kernels[0]} (of ${addon.kernels.join(', ')})` : 'none'],
     ['addon', `${addon.path}, ${addon.loads ? `loads, ${addon.functions} functions` : addon.error}`],
+    ['cuda', describeCuda(report.cuda)],
     ['last build', describeLastBuild(report.lastBuild)],
     ['compiler', tool('compiler')],
     ['cmake', tool('cmake')],
     ['make', tool('make')],
     ['python', tool('python')],
-    ['nvcc', tool('nvcc', 'not found (not needed: this version has no CUDA kernels)')],
+    ['nvcc', tool('nvcc', 'not found (CUDA kernels need it)')],
   ]
   const width = Math.max(...rows.map(([name]) => name.length)) + 2
   const lines = rows.map(([name, value]) => name.padEnd(width) + value)
@@ -171,6 +186,12 @@ export function formatDoctor(report: DoctorReport): string {
     lines.push(`${fatal ? 'Problem' : 'Note'}: ${what}`, `  repair: ${repair}`)
   }
   return lines.join('\n')
+}
+
+function describeCuda({ exists, count, reason, architectures }: CudaReport): string {
+  if (!exists) return `none: ${reason}`
+  const built = `kernels for ${architectures.replaceAll(';', ', ')}`
+  return count > 0 ? `${built}; ${count} GPU${count > 1 ? 's' : ''}` : `${built}; no GPU: ${reason}`
 }
 
 function describeLastBuild(build: DoctorReport['lastBuild']): string {

@@ -6,13 +6,15 @@ import test from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
 
 interface SourceList {
-  sources: Record<'core' | 'addon' | 'cuda' | 'ops', string[]>
+  sources: Record<'core' | 'addon' | 'cuda' | 'pluginCore' | 'ops', string[]>
   backends: Record<string, { name: string; flags: string[] }[]>
 }
 
 const read = (path: string) => readFileSync(join(packageRoot, path), 'utf8')
 const list = JSON.parse(read('native/sources.json')) as SourceList
-const listed = Object.values(list.sources).flat()
+// pluginCore is the part of core that a plugin links too.
+const { pluginCore, ...own } = list.sources
+const listed = Object.values(own).flat()
 
 function filesOf(folder: string, ending: string): string[] {
   return readdirSync(join(packageRoot, folder))
@@ -29,6 +31,10 @@ test('sources.json lists every source file once, sorted, and no other', t => {
   t.deepEqual([...listed].sort(), present.sort())
   t.is(new Set(listed).size, listed.length)
   for (const [name, files] of Object.entries(list.sources)) t.deepEqual(files, [...files].sort(), name)
+  t.deepEqual(
+    pluginCore.filter(file => !list.sources.core.includes(file)),
+    [],
+  )
 })
 
 test('both builds take their files and flags from the list', t => {
@@ -39,7 +45,10 @@ test('both builds take their files and flags from the list', t => {
     t.notRegex(text, /-m(avx|fma|bmi|f16c)/, `${name} names instruction sets itself`)
   }
   t.regex(cmake, /native\/sources\.json/)
-  for (const name of Object.keys(list.sources).filter(name => name !== 'cuda')) {
+  const cuda = ['cuda', 'pluginCore']
+  for (const name of cuda)
+    t.true(read('native/cuda.cmake').includes(`sources ${name}`), `cuda.cmake does not read ${name}`)
+  for (const name of Object.keys(list.sources).filter(name => !cuda.includes(name))) {
     t.true(cmake.includes(`sources ${name}`), `CMakeLists.txt does not read ${name}`)
     t.true(gyp.includes(`<(luffy_list) ${name})`), `binding.gyp does not read ${name}`)
   }
