@@ -1,7 +1,7 @@
 // Backends in shared libraries of their own: where they are, and which devices they find. A library that talks to a
 // driver is first tried in a child process, so that a broken driver never takes the user's process down.
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { addonPath, packageRoot } from './native-loader.js'
 
@@ -39,8 +39,19 @@ export function probePlugin(name: PluginName): PluginDevices {
 
 function missing(name: PluginName, path: string): string {
   return name === 'cuda'
-    ? 'this build holds no CUDA kernels (nvcc was not found when it was built)'
+    ? `this build holds no CUDA kernels (${lastBuildReason()})`
     : `the emulated device is not built (${path}); it is a test aid: node scripts/emulator.mjs`
+}
+
+/** Why the last build left CUDA out. */
+function lastBuildReason(): string {
+  try {
+    const status: unknown = JSON.parse(readFileSync(join(packageRoot, 'build/status.json'), 'utf8'))
+    const reason = (status as { cuda?: { reason?: unknown } }).cuda?.reason
+    return typeof reason === 'string' ? reason : 'npx luffy build says why'
+  } catch {
+    return 'npx luffy build says why'
+  }
 }
 
 function probe(path: string): PluginDevices {
