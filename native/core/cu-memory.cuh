@@ -29,6 +29,7 @@ DEV void st(T* pointer, T value, Site site = LUFFY_HERE) {
   *pointer = value;
 }
 
+// Sixteen bytes of global memory. The store is an intrinsic, not an assignment: nvcc splits some assignments in four.
 template <class T>
 DEV Pack<T> ld128(const T* pointer, Site site = LUFFY_HERE) {
   LUFFY_COUNT(pointer, 16, false, site);
@@ -41,7 +42,7 @@ template <class T>
 DEV void st128(T* pointer, const Pack<T>& pack, Site site = LUFFY_HERE) {
   LUFFY_COUNT(pointer, 16, true, site);
   (void)site;
-  *reinterpret_cast<uint4*>(pointer) = *reinterpret_cast<const uint4*>(&pack);
+  __stwb(reinterpret_cast<uint4*>(pointer), *reinterpret_cast<const uint4*>(&pack));
 }
 // Read once or written once: does not push other data out of the cache.
 template <class T>

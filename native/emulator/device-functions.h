@@ -137,6 +137,10 @@ template <class T>
 inline void __stcs(T* address, T value) {
   *address = value;
 }
+template <class T>
+inline void __stwb(T* address, T value) {
+  *address = value;
+}
 
 inline float rsqrtf(float x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }

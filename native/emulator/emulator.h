@@ -93,7 +93,8 @@ void ldmatrix(uint32_t* out, int count, bool transposed, const void* row, Site s
 enum class MmaInput { bf16, tf32 };
 void mma_m16n8(MmaInput input, float* d, const uint32_t* a, const uint32_t* b, const float* c, Site site);
 
-// Traffic of one kernel since the last reset, summed over its launches.
+// Traffic of one kernel since the last reset, summed over its launches. Lanes of a warp that ask for the same address
+// count once.
 struct Traffic {
   uint64_t load_bytes, load_sectors, store_bytes, store_sectors;
   uint64_t ldmatrix_phases, ldmatrix_extra_phases;

@@ -63,6 +63,7 @@ struct ActiveCollective {
 struct Warp {
   Fiber* lanes[32] = {};
   uint32_t finished = 0;
+  int under_way = 0;  // collectives that some lanes wait at
   ActiveCollective active[32];
 };
 

@@ -221,8 +221,7 @@ struct KeyHash {
   }
 };
 struct Instruction {
-  uint64_t bytes = 0;
-  std::vector<uint64_t> sectors;
+  std::vector<uint64_t> addresses;
 };
 std::unordered_map<InstructionKey, Instruction, KeyHash> instructions;
 std::unordered_map<InstructionKey, unsigned, KeyHash> turns;  // how often each lane has executed each line
@@ -237,11 +236,7 @@ void count_access(const void* pointer, unsigned bytes, bool is_store, Site site)
   const unsigned kind = bytes * 2 + is_store;
   const InstructionKey lane_key{me->warp, site.file, site.line, kind, 1000000000u + (me->rank & 31)};
   const InstructionKey key{me->warp, site.file, site.line, kind, turns[lane_key]++};
-  Instruction& instruction = instructions[key];
-  instruction.bytes += bytes;
-  const uint64_t first = reinterpret_cast<uintptr_t>(pointer) / 32;
-  const uint64_t last = (reinterpret_cast<uintptr_t>(pointer) + bytes - 1) / 32;
-  for (uint64_t sector = first; sector <= last; ++sector) instruction.sectors.push_back(sector);
+  instructions[key].addresses.push_back(reinterpret_cast<uintptr_t>(pointer));
 }
 
 void count_phases(unsigned all, unsigned extra) {
@@ -251,14 +246,21 @@ void count_phases(unsigned all, unsigned extra) {
 
 void flush_traffic(const char* kernel) {
   Traffic& total = totals[kernel];
+  std::vector<uint64_t> sectors;
   for (auto& [key, instruction] : instructions) {
-    auto& sectors = instruction.sectors;
-    std::sort(sectors.begin(), sectors.end());
-    const uint64_t count = static_cast<uint64_t>(std::unique(sectors.begin(), sectors.end()) - sectors.begin());
+    // Lanes that ask for the same address are served once.
+    auto& addresses = instruction.addresses;
+    std::sort(addresses.begin(), addresses.end());
+    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+    const uint64_t each = key.bytes_and_kind / 2, bytes = addresses.size() * each;
+    sectors.clear();
+    for (uint64_t address : addresses)
+      for (uint64_t sector = address / 32; sector <= (address + each - 1) / 32; ++sector)
+        if (sectors.empty() || sectors.back() != sector) sectors.push_back(sector);
     const bool is_store = key.bytes_and_kind & 1;
-    (is_store ? total.store_bytes : total.load_bytes) += instruction.bytes;
-    (is_store ? total.store_sectors : total.load_sectors) += count;
-    (is_store ? total.store_ideal_sectors : total.load_ideal_sectors) += (instruction.bytes + 31) / 32;
+    (is_store ? total.store_bytes : total.load_bytes) += bytes;
+    (is_store ? total.store_sectors : total.load_sectors) += sectors.size();
+    (is_store ? total.store_ideal_sectors : total.load_ideal_sectors) += (bytes + 31) / 32;
   }
   total.ldmatrix_phases += phases;
   total.ldmatrix_extra_phases += extra_phases;

@@ -147,6 +147,7 @@ void check_exit(Fiber* me) {
     kernel_error("this thread left the kernel, but %s waits at the block barrier %s:%d for all %u threads",
                  thread_name(barrier.first).c_str(), short_name(barrier.site), barrier.site.line, barrier.expected);
   }
+  if (me->warp->under_way == 0) return;
   const uint32_t bit = 1u << (me->rank & 31);
   for (const ActiveCollective& active : me->warp->active) {
     if (active.arrived == 0 || (active.mask & bit) == 0) continue;
@@ -242,8 +243,10 @@ void forget_gang(Gang& gang) {
       barrier.arrived = 0;
       barrier.waiting.clear();
     }
-    for (Warp& warp : block->warps)
+    for (Warp& warp : block->warps) {
+      warp.under_way = 0;
       for (ActiveCollective& active : warp.active) active.arrived = 0;
+    }
   }
 }
 
@@ -415,6 +418,7 @@ void collective(Collective kind, uint32_t mask, void* mine, Combine combine, Sit
     slot->site = site;
     slot->first = me;
     ++slot->generation;
+    ++warp->under_way;
   }
   char* object = kind == Collective::sync ? &slot->sync_objects[slot->generation & 1] : nullptr;
   if (object != nullptr) race_release(object);
@@ -424,6 +428,7 @@ void collective(Collective kind, uint32_t mask, void* mine, Combine combine, Sit
     if (combine != nullptr) combine(slot->lanes, mask);
     spins = 0;
     slot->arrived = 0;
+    --warp->under_way;
     for (unsigned i = 0; i < 32; ++i)
       if (i != lane && (mask >> i & 1) != 0) make_ready(warp->lanes[i]);
   } else {

@@ -1,0 +1,100 @@
+// rms-norm's CUDA kernels on the emulator: right, and the same bits, under every schedule and in both legs.
+import test, { type ExecutionContext } from 'ava'
+import {
+  buildProgram,
+  missingReason,
+  runProgram,
+  runsLongTests,
+  sanitizerEnv,
+  schedules,
+} from './_programs.js'
+
+const summary = /^(\d+) cases, (\d+) failed, hash ([0-9a-f]{16})$/m
+
+/** Runs the program and returns the hash of all its results; fails where a case failed. */
+async function hashOf(
+  t: ExecutionContext,
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  least: number,
+): Promise<string> {
+  const { code, output } = await runProgram(command, env)
+  const failed = output.split('\n').filter(line => !line.startsWith('ok '))
+  const found = summary.exec(output)
+  if (!found || code !== 0)
+    t.fail(`${JSON.stringify(env)} ended with ${code}:\n${failed.slice(0, 20).join('\n')}`)
+  t.true(Number(found?.[1]) >= least, `only ${found?.[1]} cases`)
+  t.notRegex(output, /emulator:|Sanitizer|runtime error|==\d+==/)
+  return found?.[3] ?? ''
+}
+
+async function inBothLegs(t: ExecutionContext, arch: string): Promise<void> {
+  const program = await buildProgram('rms-norm', 'plain', arch)
+  const hashes = new Map<string, string>()
+  for (const schedule of schedules) {
+    for (const leg of ['source', 'ptx']) {
+      const env = { EMULATOR_SCHEDULE: schedule, ...(leg === 'ptx' ? { EMULATOR_LEG: 'ptx' } : {}) }
+      hashes.set(`${leg} ${schedule}`, await hashOf(t, [program], env, 130))
+    }
+  }
+  t.is(new Set(hashes.values()).size, 1, `bits differ: ${JSON.stringify([...hashes])}`)
+}
+
+if (missingReason) {
+  test.skip(`rms-norm on the emulator: ${missingReason}`, () => {})
+} else {
+  test.serial('four schedules, both legs, the same bits', inBothLegs, '80')
+
+  test.serial('more than 65,535 rows', async t => {
+    const { code, output } = await runProgram([await buildProgram('rms-norm', 'plain', '80'), 'large'])
+    t.is(code, 0, output)
+    t.regex(output, /^2 cases, 0 failed$/m)
+  })
+
+  test.serial('aligned rows waste no sector and read what they must', async t => {
+    const program = await buildProgram('rms-norm', 'plain', '80')
+    const bytesOf = new Map<string, number>()
+    for (const leg of ['source', 'ptx']) {
+      const env = { EMULATOR_TRACE: '1', ...(leg === 'ptx' ? { EMULATOR_LEG: 'ptx' } : {}) }
+      const { code, output } = await runProgram([program], env)
+      t.is(code, 0)
+      const lines = output.split('\n').filter(line => / (9x1x1024|40x2x128|6x1x512) .*traffic/.test(line))
+      t.is(lines.length, 24, output.slice(0, 400))
+      for (const line of lines) {
+        const [, name, bytes, sectors] =
+          /^ok (.*) gap .*traffic: ([\d.]+) of .* ([\d.]+) of the least sec/.exec(line) ?? []
+        bytesOf.set(`${leg} ${name}`, Number(bytes))
+        // Backward in bfloat16 writes the float32 sums of weight gradients in halves of sectors, once a worker.
+        const limit = /backward.* bfloat16/.test(line) ? 1.35 : 1
+        t.true(Number(sectors) <= limit, `${leg}: ${line}`)
+      }
+    }
+    // Beside x and out, the weights once (forward), twice (backward): they stay in the cache.
+    for (const leg of ['source', 'ptx']) {
+      t.true(bytesOf.get(`${leg} forward float32 9x1x1024`)! <= 1.501)
+      t.true(bytesOf.get(`${leg} forward, residual bfloat16 9x1x1024`)! <= 1.251)
+      t.true(bytesOf.get(`${leg} backward, gradSum bfloat16 9x1x1024`)! <= 1.76)
+    }
+  })
+
+  if (runsLongTests) {
+    test.serial('both legs of compute_90a', inBothLegs, '90a')
+    test.serial('both legs of compute_120', inBothLegs, '120')
+    test.serial('AddressSanitizer and UndefinedBehaviorSanitizer', async t => {
+      const program = await buildProgram('rms-norm', 'asan', '80')
+      await hashOf(t, [program], sanitizerEnv, 130)
+      await hashOf(t, [program], { ...sanitizerEnv, EMULATOR_LEG: 'ptx' }, 130)
+    })
+    test.serial('ThreadSanitizer', async t => {
+      const program = await buildProgram('rms-norm', 'tsan', '80')
+      await hashOf(t, [program, 'small'], sanitizerEnv, 100)
+      await hashOf(t, [program, 'small'], { ...sanitizerEnv, EMULATOR_LEG: 'ptx' }, 100)
+    })
+    test.serial('valgrind', async t => {
+      const program = await buildProgram('rms-norm', 'plain')
+      await hashOf(t, ['valgrind', '-q', '--error-exitcode=9', program, 'small'], {}, 100)
+    })
+  } else {
+    test.skip('sanitizers, valgrind and other architectures: only in npm run test:emulator', () => {})
+  }
+}
