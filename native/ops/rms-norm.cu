@@ -1,7 +1,10 @@
 // rms-norm on CUDA. A group of C numbers is read once and kept in registers: by a warp up to 512 columns, by a block
 // above. A thread owns the same packs of 16 bytes whether they can be loaded as such or not, so alignment changes no bit.
+#include <cinttypes>
+
 #include "../core/cu.cuh"
 #include "rms-norm.cuh"
+#include "rms-norm.h"
 
 namespace luffy {
 namespace cuda {
@@ -62,7 +65,8 @@ DEV Pack<T> load_s(const T* x, const T* residual, int64_t column, int64_t column
 }
 
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
+KERNEL(kBlock)
+rms_norm_forward_kernel(RmsNormForwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
   const int lane = threadIdx.x % width;
@@ -73,9 +77,8 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
   for (int64_t group = worker_index<width>(); group < total; group += workers, ++turn) {
     const int64_t row = group / args.groups, offset = group % args.groups * columns;
     const T* x = static_cast<const T*>(args.x) + row * args.x_stride + offset;
-    const T* residual = args.residual == nullptr
-                            ? nullptr
-                            : static_cast<const T*>(args.residual) + row * args.residual_stride + offset;
+    const T* residual =
+        args.residual == nullptr ? nullptr : static_cast<const T*>(args.residual) + row * args.residual_stride + offset;
     T* sum = args.sum == nullptr ? nullptr : static_cast<T*>(args.sum) + row * args.sum_stride + offset;
     T* out = static_cast<T*>(args.out) + row * args.out_stride + offset;
 
@@ -90,7 +93,8 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
 #pragma unroll
       for (int i = 0; i < size; ++i) squares = fmaf(to_float(kept[k].at[i]), to_float(kept[k].at[i]), squares);
     }
-    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size) {
+    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
+         column += width * size) {
       const Pack<T> s = load_s<T, aligned>(x, residual, column, columns);
       if (sum != nullptr) store_pack<T, aligned>(sum, column, columns, s);
 #pragma unroll
@@ -113,14 +117,16 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
       if (column < columns) finish(kept[k], column);
     }
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
-      finish(sum != nullptr ? load_pack<T, aligned>(sum, column, columns) : load_s<T, aligned>(x, residual, column, columns),
+      finish(sum != nullptr ? load_pack<T, aligned>(sum, column, columns)
+                            : load_s<T, aligned>(x, residual, column, columns),
              column);
   }
 }
 
 // gradX, and this worker's sum of gradWeight's terms into its own row of the workspace.
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
+KERNEL(kBlock)
+rms_norm_backward_kernel(RmsNormBackwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
   const int lane = threadIdx.x % width;
@@ -134,9 +140,8 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
     const int64_t row = group / args.groups, offset = group % args.groups * columns;
     const T* grad_out = static_cast<const T*>(args.grad_out) + row * args.grad_out_stride + offset;
     const T* s = static_cast<const T*>(args.s) + row * args.s_stride + offset;
-    const T* grad_sum = args.grad_sum == nullptr
-                            ? nullptr
-                            : static_cast<const T*>(args.grad_sum) + row * args.grad_sum_stride + offset;
+    const T* grad_sum =
+        args.grad_sum == nullptr ? nullptr : static_cast<const T*>(args.grad_sum) + row * args.grad_sum_stride + offset;
     T* grad_x = static_cast<T*>(args.grad_x) + row * args.grad_x_stride + offset;
     const float scale = ld(args.rstd + group);
 
@@ -156,7 +161,8 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
         dot = fmaf(g * to_float(w.at[i]), value, dot);
       }
     }
-    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size) {
+    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
+         column += width * size) {
       const Pack<T> g = load_pack<T, aligned>(grad_out, column, columns);
       const Pack<T> value = load_pack<T, aligned>(s, column, columns);
       const Pack<T> w = load_pack<T, aligned>(weight, column, columns);
@@ -214,13 +220,15 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
 }
 
 // gradWeight[c] += the workers' sums: a warp's 32 columns in 8 slices of workers, each first to last, then the slices.
-KERNEL(kBlock) rms_norm_add_partials(const float* partial, int64_t workers, int64_t columns, float* grad_weight) {
+KERNEL(kBlock)
+rms_norm_add_partials_kernel(const float* partial, int64_t workers, int64_t columns, float* grad_weight) {
   SHARED(float, slices, kBlock);
   const int lane = threadIdx.x % 32, slice = threadIdx.x / 32;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
   float sum = 0.0f;
   if (column < columns)
-    for (int64_t worker = slice; worker < workers; worker += kBlock / 32) sum += ld(partial + worker * columns + column);
+    for (int64_t worker = slice; worker < workers; worker += kBlock / 32)
+      sum += ld(partial + worker * columns + column);
   slices[threadIdx.x] = sum;
   __syncthreads();
   if (slice != 0 || column >= columns) return;
@@ -257,13 +265,19 @@ static void forward(const RmsNormForwardArgs& args, cudaStream_t stream) {
   const Launch how(dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), kBlock, 0, stream);
   constexpr int size = Pack<T>::size;
   if (columns <= kWarpColumns) {
-    if (!aligned) launch<rms_norm_forward<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size) launch<rms_norm_forward<T, 32, 1, true>>(how, args);
-    else launch<rms_norm_forward<T, 32, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_forward_kernel<T, 32, 1, false>>(how, args);
+    else if (columns <= 32 * size)
+      launch<rms_norm_forward_kernel<T, 32, 1, true>>(how, args);
+    else
+      launch<rms_norm_forward_kernel<T, 32, 4, true>>(how, args);
   } else {
-    if (!aligned) launch<rms_norm_forward<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size) launch<rms_norm_forward<T, kBlock, 1, true>>(how, args);
-    else launch<rms_norm_forward<T, kBlock, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_forward_kernel<T, kBlock, 1, false>>(how, args);
+    else if (columns <= kBlock * size)
+      launch<rms_norm_forward_kernel<T, kBlock, 1, true>>(how, args);
+    else
+      launch<rms_norm_forward_kernel<T, kBlock, 4, true>>(how, args);
   }
 }
 
@@ -279,16 +293,22 @@ static void backward(const RmsNormBackwardArgs& args, cudaStream_t stream) {
   const Launch how(dim3(static_cast<unsigned>(blocks)), kBlock, 0, stream);
   constexpr int size = Pack<T>::size;
   if (columns <= kWarpColumns) {
-    if (!aligned) launch<rms_norm_backward<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size) launch<rms_norm_backward<T, 32, 1, true>>(how, args);
-    else launch<rms_norm_backward<T, 32, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_backward_kernel<T, 32, 1, false>>(how, args);
+    else if (columns <= 32 * size)
+      launch<rms_norm_backward_kernel<T, 32, 1, true>>(how, args);
+    else
+      launch<rms_norm_backward_kernel<T, 32, 4, true>>(how, args);
   } else {
-    if (!aligned) launch<rms_norm_backward<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size) launch<rms_norm_backward<T, kBlock, 1, true>>(how, args);
-    else launch<rms_norm_backward<T, kBlock, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_backward_kernel<T, kBlock, 1, false>>(how, args);
+    else if (columns <= kBlock * size)
+      launch<rms_norm_backward_kernel<T, kBlock, 1, true>>(how, args);
+    else
+      launch<rms_norm_backward_kernel<T, kBlock, 4, true>>(how, args);
   }
-  launch<rms_norm_add_partials>(Launch(dim3(static_cast<unsigned>((columns + 31) / 32)), kBlock, 0, stream),
-                                args.workspace, workers, columns, args.grad_weight);
+  launch<rms_norm_add_partials_kernel>(Launch(dim3(static_cast<unsigned>((columns + 31) / 32)), kBlock, 0, stream),
+                                       args.workspace, workers, columns, args.grad_weight);
 }
 
 void rms_norm_forward_kernel_launch(const RmsNormForwardArgs& args, cudaStream_t stream) {
@@ -305,6 +325,67 @@ void rms_norm_backward_kernel_launch(const RmsNormBackwardArgs& args, cudaStream
     backward<bf16>(args, stream);
   else
     backward<float>(args, stream);
+}
+
+// Groups of weight's size in a row of x.
+static int64_t check_groups(const Tensor& x, const Tensor& weight) {
+  check_rows("rms-norm", "x", x, DType::f32, -1, -1);
+  check_vector("rms-norm", "weight", weight, DType::f32, -1);
+  const int64_t columns = weight.shape[0];
+  LUFFY_CHECK(columns > 0 && x.shape[1] % columns == 0,
+              "rms-norm: rows of %" PRId64 " numbers are no whole groups of %" PRId64 " weights", x.shape[1], columns);
+  return x.shape[1] / columns;
+}
+
+void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum,
+                      Tensor out, Tensor rstd) {
+  RmsNormForwardArgs args{};
+  args.groups = check_groups(x, weight);
+  args.rows = x.shape[0];
+  args.columns = weight.shape[0];
+  if (residual) check_rows("rms-norm", "residual", residual, DType::f32, args.rows, x.shape[1]);
+  if (sum) check_rows("rms-norm", "sum", sum, DType::f32, args.rows, x.shape[1]);
+  check_rows("rms-norm", "out", out, DType::f32, args.rows, x.shape[1]);
+  if (rstd) check_vector("rms-norm", "rstd", rstd, DType::f32, args.rows * args.groups);
+  LUFFY_CHECK(epsilon >= 0, "rms-norm: epsilon is %g", epsilon);
+  args.x = x.data;
+  args.residual = residual.data;
+  args.weight = weight.data;
+  args.sum = sum.data;
+  args.out = out.data;
+  args.rstd = rstd.f32();
+  args.x_stride = x.row_stride;
+  args.residual_stride = residual.row_stride;
+  args.sum_stride = sum.row_stride;
+  args.out_stride = out.row_stride;
+  args.epsilon = static_cast<float>(epsilon);
+  rms_norm_forward_kernel_launch(args, static_cast<cudaStream_t>(context.stream));
+}
+
+void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weight, Tensor rstd, Tensor grad_sum,
+                       Tensor grad_x, Tensor grad_weight) {
+  RmsNormBackwardArgs args{};
+  args.groups = check_groups(s, weight);
+  args.rows = s.shape[0];
+  args.columns = weight.shape[0];
+  check_rows("rms-norm", "gradOut", grad_out, DType::f32, args.rows, s.shape[1]);
+  check_vector("rms-norm", "rstd", rstd, DType::f32, args.rows * args.groups);
+  if (grad_sum) check_rows("rms-norm", "gradSum", grad_sum, DType::f32, args.rows, s.shape[1]);
+  check_rows("rms-norm", "gradX", grad_x, DType::f32, args.rows, s.shape[1]);
+  check_vector("rms-norm", "gradWeight", grad_weight, DType::f32, args.columns);
+  args.grad_out = grad_out.data;
+  args.s = s.data;
+  args.weight = weight.data;
+  args.rstd = rstd.f32();
+  args.grad_sum = grad_sum.data;
+  args.grad_x = grad_x.data;
+  args.grad_weight = grad_weight.f32();
+  args.workspace = context.scratch<float>(rms_norm_backward_workspace(args.rows, args.groups, args.columns));
+  args.grad_out_stride = grad_out.row_stride;
+  args.s_stride = s.row_stride;
+  args.grad_sum_stride = grad_sum.row_stride;
+  args.grad_x_stride = grad_x.row_stride;
+  rms_norm_backward_kernel_launch(args, static_cast<cudaStream_t>(context.stream));
 }
 
 }  // namespace cuda
