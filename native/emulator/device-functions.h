@@ -22,9 +22,7 @@
 
 using ::emulator::Site;
 
-inline void __syncthreads(Site site = LUFFY_HERE) {
-  ::emulator::barrier(0, 0, ::emulator::Vote::none, 0, site);
-}
+inline void __syncthreads(Site site = LUFFY_HERE) { ::emulator::barrier(0, 0, ::emulator::Vote::none, 0, site); }
 inline int __syncthreads_or(int value, Site site = LUFFY_HERE) {
   return ::emulator::barrier(0, 0, ::emulator::Vote::any, value, site);
 }
@@ -80,13 +78,13 @@ inline uint32_t __match_any_sync(uint32_t mask, T value, Site site = LUFFY_HERE)
   std::memcpy(&bits, &value, sizeof(T));
   return ::emulator::match_any(mask, bits, site);
 }
-#define LUFFY_REDUCE(name, kind)                                                                                    \
-  inline unsigned name(uint32_t mask, unsigned value, Site site = LUFFY_HERE) {                                     \
-    return ::emulator::reduce(::emulator::Reduction::kind, false, mask, value, site);                               \
-  }                                                                                                                 \
-  inline int name(uint32_t mask, int value, Site site = LUFFY_HERE) {                                               \
-    return static_cast<int>(                                                                                        \
-        ::emulator::reduce(::emulator::Reduction::kind, true, mask, static_cast<uint32_t>(value), site));           \
+#define LUFFY_REDUCE(name, kind)                                                                          \
+  inline unsigned name(uint32_t mask, unsigned value, Site site = LUFFY_HERE) {                           \
+    return ::emulator::reduce(::emulator::Reduction::kind, false, mask, value, site);                     \
+  }                                                                                                       \
+  inline int name(uint32_t mask, int value, Site site = LUFFY_HERE) {                                     \
+    return static_cast<int>(                                                                              \
+        ::emulator::reduce(::emulator::Reduction::kind, true, mask, static_cast<uint32_t>(value), site)); \
   }
 LUFFY_REDUCE(__reduce_add_sync, add)
 LUFFY_REDUCE(__reduce_min_sync, minimum)
@@ -115,16 +113,14 @@ inline T atomicCAS(T* address, T expected, T value) {
 template <class T>
 inline T atomicMax(T* address, T value) {
   T old = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (old < value &&
-         !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (old < value && !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }
 template <class T>
 inline T atomicMin(T* address, T value) {
   T old = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (value < old &&
-         !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (value < old && !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }
@@ -178,8 +174,8 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
   return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }
 
-#define LUFFY_MIN_MAX(T)                               \
-  inline T min(T a, T b) { return b < a ? b : a; }     \
+#define LUFFY_MIN_MAX(T)                           \
+  inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }
 LUFFY_MIN_MAX(int)
 LUFFY_MIN_MAX(unsigned)

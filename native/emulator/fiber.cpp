@@ -138,8 +138,8 @@ Stack take_stack() {
     return stack;
   }
   // One page without access below each stack: an overflow is a fault, not a silent write into the neighbour.
-  char* memory = static_cast<char*>(mmap(nullptr, kStackSize + 4096, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  char* memory = static_cast<char*>(
+      mmap(nullptr, kStackSize + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (memory == MAP_FAILED) kernel_error("no memory for the stacks of the launch");
   mprotect(memory, 4096, PROT_NONE);
   Stack stack{memory + 4096, 0, false};
@@ -315,7 +315,7 @@ void install_fault_handler() {
   alternative.ss_sp = signal_stack;
   alternative.ss_size = 64 * 1024;
   sigaltstack(&alternative, nullptr);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, &old_segv);

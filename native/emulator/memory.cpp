@@ -149,10 +149,12 @@ void land(PendingCopy& copy) {
 }  // namespace
 
 void copy_async(void* target, const void* source, unsigned bytes, unsigned valid, Site site) {
-  if (reinterpret_cast<uintptr_t>(target) % bytes != 0 || (valid > 0 && reinterpret_cast<uintptr_t>(source) % bytes != 0))
+  if (reinterpret_cast<uintptr_t>(target) % bytes != 0 ||
+      (valid > 0 && reinterpret_cast<uintptr_t>(source) % bytes != 0))
     kernel_error("cp.async of %u bytes from %p to %p is not aligned (%s:%d)", bytes, source, target, short_name(site),
                  site.line);
-  if (valid > bytes) kernel_error("cp.async of %u bytes takes %u from its source (%s:%d)", bytes, valid, short_name(site), site.line);
+  if (valid > bytes)
+    kernel_error("cp.async of %u bytes takes %u from its source (%s:%d)", bytes, valid, short_name(site), site.line);
   sanitizer_check_write(target, bytes);
   sanitizer_check_read(source, valid);
   race_write(target, bytes);

@@ -32,8 +32,8 @@ cudaError_t copy_now_or_later(void* target, const void* source, size_t bytes, cu
   const bool host_target = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyHostToHost;
   if (host_source && !is_pinned(source)) {
     // Pageable memory is staged: the caller may change it at once.
-    auto staged = std::make_shared<std::vector<char>>(static_cast<const char*>(source),
-                                                      static_cast<const char*>(source) + bytes);
+    auto staged =
+        std::make_shared<std::vector<char>>(static_cast<const char*>(source), static_cast<const char*>(source) + bytes);
     enqueue(stream, [=] {
       const cudaError_t late = copy_memory(target, staged->data(), bytes, kind);
       if (late != cudaSuccess) set_sticky_error(late);
@@ -111,18 +111,42 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   const cudaError_t error = cudaGetDeviceProperties(&p, device);
   if (error != cudaSuccess) return error;
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = shared_optin(); break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(p.sharedMemPerBlock); break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = static_cast<int>(p.sharedMemPerMultiprocessor); break;
-    case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
-    case cudaDevAttrMaxThreadsPerBlock: *value = p.maxThreadsPerBlock; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = p.maxThreadsPerMultiProcessor; break;
-    case cudaDevAttrWarpSize: *value = 32; break;
-    case cudaDevAttrL2CacheSize: *value = p.l2CacheSize; break;
-    case cudaDevAttrCooperativeLaunch: *value = 1; break;
-    case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = p.multiProcessorCount;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = shared_optin();
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *value = static_cast<int>(p.sharedMemPerBlock);
+      break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      *value = static_cast<int>(p.sharedMemPerMultiprocessor);
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = p.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = p.minor;
+      break;
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = p.maxThreadsPerBlock;
+      break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      *value = p.maxThreadsPerMultiProcessor;
+      break;
+    case cudaDevAttrWarpSize:
+      *value = 32;
+      break;
+    case cudaDevAttrL2CacheSize:
+      *value = p.l2CacheSize;
+      break;
+    case cudaDevAttrCooperativeLaunch:
+      *value = 1;
+      break;
+    case cudaDevAttrMemoryPoolsSupported:
+      *value = 1;
+      break;
     default:
       report("cudaDeviceGetAttribute(%d): the emulator has no answer", static_cast<int>(attribute));
       return remember(cudaErrorInvalidValue);
@@ -170,9 +194,9 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* poi
   const char* reason = nullptr;
   const Allocation* allocation = find_allocation(pointer, 1, &reason);
   std::memset(static_cast<void*>(out), 0, sizeof *out);
-  out->type = allocation == nullptr                   ? cudaMemoryTypeUnregistered
+  out->type = allocation == nullptr                ? cudaMemoryTypeUnregistered
               : allocation->place == Place::device ? cudaMemoryTypeDevice
-                                                      : cudaMemoryTypeHost;
+                                                   : cudaMemoryTypeHost;
   if (allocation != nullptr) out->devicePointer = const_cast<void*>(pointer);
   if (allocation == nullptr || allocation->place == Place::pinned) out->hostPointer = const_cast<void*>(pointer);
   return remember(cudaSuccess);
@@ -203,7 +227,8 @@ cudaError_t cudaMemcpy2DAsync(void* target, size_t target_pitch, const void* sou
 cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream) {
   LUFFY_RUNTIME_LOCK;
   const char* reason = nullptr;
-  if (bytes > 0 && find_allocation(target, bytes, &reason) == nullptr) return remember(set_memory(target, value, bytes));
+  if (bytes > 0 && find_allocation(target, bytes, &reason) == nullptr)
+    return remember(set_memory(target, value, bytes));
   enqueue(stream, [=] {
     const cudaError_t late = set_memory(target, value, bytes);
     if (late != cudaSuccess) set_sticky_error(late);
@@ -242,37 +267,41 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const voi
   return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, kernel, threads, shared_bytes, 0);
 }
 
-#define LUFFY_ERRORS(X)                                                              \
-  X(cudaSuccess, "no error")                                                         \
-  X(cudaErrorInvalidValue, "invalid argument")                                       \
-  X(cudaErrorMemoryAllocation, "out of memory")                                      \
-  X(cudaErrorInvalidConfiguration, "invalid configuration argument")                 \
-  X(cudaErrorInvalidPitchValue, "invalid pitch argument")                            \
-  X(cudaErrorInvalidDeviceFunction, "invalid device function")                       \
-  X(cudaErrorNoDevice, "no CUDA-capable device is detected")                         \
-  X(cudaErrorInvalidDevice, "invalid device ordinal")                                \
-  X(cudaErrorInvalidResourceHandle, "invalid resource handle")                       \
-  X(cudaErrorNotReady, "device not ready")                                           \
-  X(cudaErrorIllegalAddress, "an illegal memory access was encountered")             \
-  X(cudaErrorLaunchFailure, "unspecified launch failure")                            \
+#define LUFFY_ERRORS(X)                                                  \
+  X(cudaSuccess, "no error")                                             \
+  X(cudaErrorInvalidValue, "invalid argument")                           \
+  X(cudaErrorMemoryAllocation, "out of memory")                          \
+  X(cudaErrorInvalidConfiguration, "invalid configuration argument")     \
+  X(cudaErrorInvalidPitchValue, "invalid pitch argument")                \
+  X(cudaErrorInvalidDeviceFunction, "invalid device function")           \
+  X(cudaErrorNoDevice, "no CUDA-capable device is detected")             \
+  X(cudaErrorInvalidDevice, "invalid device ordinal")                    \
+  X(cudaErrorInvalidResourceHandle, "invalid resource handle")           \
+  X(cudaErrorNotReady, "device not ready")                               \
+  X(cudaErrorIllegalAddress, "an illegal memory access was encountered") \
+  X(cudaErrorLaunchFailure, "unspecified launch failure")                \
   X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
 #define X(name, text) \
-  case name: return #name;
+  case name:          \
+    return #name;
     LUFFY_ERRORS(X)
 #undef X
-    default: return "unrecognized error code";
+    default:
+      return "unrecognized error code";
   }
 }
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
 #define X(name, text) \
-  case name: return text;
+  case name:          \
+    return text;
     LUFFY_ERRORS(X)
 #undef X
-    default: return "unrecognized error code";
+    default:
+      return "unrecognized error code";
   }
 }
 

@@ -123,13 +123,20 @@ int wait_at(Barrier& barrier, unsigned expected, bool one_site, const char* what
 
 const char* collective_name(Collective kind) {
   switch (kind) {
-    case Collective::sync: return "__syncwarp";
-    case Collective::shuffle: return "shuffle";
-    case Collective::ballot: return "vote";
-    case Collective::match: return "match";
-    case Collective::reduce: return "reduce";
-    case Collective::mma: return "mma";
-    case Collective::ldmatrix: return "ldmatrix";
+    case Collective::sync:
+      return "__syncwarp";
+    case Collective::shuffle:
+      return "shuffle";
+    case Collective::ballot:
+      return "vote";
+    case Collective::match:
+      return "match";
+    case Collective::reduce:
+      return "reduce";
+    case Collective::mma:
+      return "mma";
+    case Collective::ldmatrix:
+      return "ldmatrix";
   }
   return "collective";
 }
@@ -543,11 +550,16 @@ void combine_match(void* const lanes[32], uint32_t mask) {
 
 uint32_t reduce_two(const VoteLane& how, uint32_t a, uint32_t b) {
   switch (how.reduction) {
-    case Reduction::add: return a + b;
-    case Reduction::bit_and: return a & b;
-    case Reduction::bit_or: return a | b;
-    case Reduction::bit_xor: return a ^ b;
-    default: break;
+    case Reduction::add:
+      return a + b;
+    case Reduction::bit_and:
+      return a & b;
+    case Reduction::bit_or:
+      return a | b;
+    case Reduction::bit_xor:
+      return a ^ b;
+    default:
+      break;
   }
   const bool less = how.is_signed ? static_cast<int32_t>(a) < static_cast<int32_t>(b) : a < b;
   return (how.reduction == Reduction::minimum) == less ? a : b;

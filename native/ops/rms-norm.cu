@@ -62,7 +62,8 @@ DEV Pack<T> load_s(const T* x, const T* residual, int64_t column, int64_t column
 }
 
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
+KERNEL(kBlock)
+rms_norm_forward(RmsNormForwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
   const int lane = threadIdx.x % width;
@@ -73,9 +74,8 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
   for (int64_t group = worker_index<width>(); group < total; group += workers, ++turn) {
     const int64_t row = group / args.groups, offset = group % args.groups * columns;
     const T* x = static_cast<const T*>(args.x) + row * args.x_stride + offset;
-    const T* residual = args.residual == nullptr
-                            ? nullptr
-                            : static_cast<const T*>(args.residual) + row * args.residual_stride + offset;
+    const T* residual =
+        args.residual == nullptr ? nullptr : static_cast<const T*>(args.residual) + row * args.residual_stride + offset;
     T* sum = args.sum == nullptr ? nullptr : static_cast<T*>(args.sum) + row * args.sum_stride + offset;
     T* out = static_cast<T*>(args.out) + row * args.out_stride + offset;
 
@@ -90,7 +90,9 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
 #pragma unroll
       for (int i = 0; i < size; ++i) squares = fmaf(to_float(kept[k].at[i]), to_float(kept[k].at[i]), squares);
     }
-    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size) {
+#pragma unroll 1
+    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
+         column += width * size) {
       const Pack<T> s = load_s<T, aligned>(x, residual, column, columns);
       if (sum != nullptr) store_pack<T, aligned>(sum, column, columns, s);
 #pragma unroll
@@ -112,15 +114,18 @@ KERNEL(kBlock) rms_norm_forward(RmsNormForwardArgs args) {
       const int64_t column = (static_cast<int64_t>(k) * width + lane) * size;
       if (column < columns) finish(kept[k], column);
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
-      finish(sum != nullptr ? load_pack<T, aligned>(sum, column, columns) : load_s<T, aligned>(x, residual, column, columns),
+      finish(sum != nullptr ? load_pack<T, aligned>(sum, column, columns)
+                            : load_s<T, aligned>(x, residual, column, columns),
              column);
   }
 }
 
 // gradX, and this worker's sum of gradWeight's terms into its own row of the workspace.
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
+KERNEL(kBlock)
+rms_norm_backward(RmsNormBackwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
   const int lane = threadIdx.x % width;
@@ -134,9 +139,8 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
     const int64_t row = group / args.groups, offset = group % args.groups * columns;
     const T* grad_out = static_cast<const T*>(args.grad_out) + row * args.grad_out_stride + offset;
     const T* s = static_cast<const T*>(args.s) + row * args.s_stride + offset;
-    const T* grad_sum = args.grad_sum == nullptr
-                            ? nullptr
-                            : static_cast<const T*>(args.grad_sum) + row * args.grad_sum_stride + offset;
+    const T* grad_sum =
+        args.grad_sum == nullptr ? nullptr : static_cast<const T*>(args.grad_sum) + row * args.grad_sum_stride + offset;
     T* grad_x = static_cast<T*>(args.grad_x) + row * args.grad_x_stride + offset;
     const float scale = ld(args.rstd + group);
 
@@ -156,7 +160,9 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
         dot = fmaf(g * to_float(w.at[i]), value, dot);
       }
     }
-    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size) {
+#pragma unroll 1
+    for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
+         column += width * size) {
       const Pack<T> g = load_pack<T, aligned>(grad_out, column, columns);
       const Pack<T> value = load_pack<T, aligned>(s, column, columns);
       const Pack<T> w = load_pack<T, aligned>(weight, column, columns);
@@ -188,10 +194,12 @@ KERNEL(kBlock) rms_norm_backward(RmsNormBackwardArgs args) {
       const int64_t column = (static_cast<int64_t>(k) * width + lane) * size;
       if (column < columns) finish(kept_g[k], kept_s[k], column);
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
       finish(load_pack<T, aligned>(grad_out, column, columns), load_pack<T, aligned>(s, column, columns), column);
   }
   if (turn == 0) {  // a worker without groups
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
 #pragma unroll
       for (int i = 0; i < size; ++i)
@@ -220,7 +228,8 @@ KERNEL(kBlock) rms_norm_add_partials(const float* partial, int64_t workers, int6
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
   float sum = 0.0f;
   if (column < columns)
-    for (int64_t worker = slice; worker < workers; worker += kBlock / 32) sum += ld(partial + worker * columns + column);
+    for (int64_t worker = slice; worker < workers; worker += kBlock / 32)
+      sum += ld(partial + worker * columns + column);
   slices[threadIdx.x] = sum;
   __syncthreads();
   if (slice != 0 || column >= columns) return;
@@ -257,13 +266,19 @@ static void forward(const RmsNormForwardArgs& args, cudaStream_t stream) {
   const Launch how(dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), kBlock, 0, stream);
   constexpr int size = Pack<T>::size;
   if (columns <= kWarpColumns) {
-    if (!aligned) launch<rms_norm_forward<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size) launch<rms_norm_forward<T, 32, 1, true>>(how, args);
-    else launch<rms_norm_forward<T, 32, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_forward<T, 32, 1, false>>(how, args);
+    else if (columns <= 32 * size)
+      launch<rms_norm_forward<T, 32, 1, true>>(how, args);
+    else
+      launch<rms_norm_forward<T, 32, 4, true>>(how, args);
   } else {
-    if (!aligned) launch<rms_norm_forward<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size) launch<rms_norm_forward<T, kBlock, 1, true>>(how, args);
-    else launch<rms_norm_forward<T, kBlock, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_forward<T, kBlock, 1, false>>(how, args);
+    else if (columns <= kBlock * size)
+      launch<rms_norm_forward<T, kBlock, 1, true>>(how, args);
+    else
+      launch<rms_norm_forward<T, kBlock, 4, true>>(how, args);
   }
 }
 
@@ -279,13 +294,19 @@ static void backward(const RmsNormBackwardArgs& args, cudaStream_t stream) {
   const Launch how(dim3(static_cast<unsigned>(blocks)), kBlock, 0, stream);
   constexpr int size = Pack<T>::size;
   if (columns <= kWarpColumns) {
-    if (!aligned) launch<rms_norm_backward<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size) launch<rms_norm_backward<T, 32, 1, true>>(how, args);
-    else launch<rms_norm_backward<T, 32, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_backward<T, 32, 1, false>>(how, args);
+    else if (columns <= 32 * size)
+      launch<rms_norm_backward<T, 32, 1, true>>(how, args);
+    else
+      launch<rms_norm_backward<T, 32, 4, true>>(how, args);
   } else {
-    if (!aligned) launch<rms_norm_backward<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size) launch<rms_norm_backward<T, kBlock, 1, true>>(how, args);
-    else launch<rms_norm_backward<T, kBlock, 4, true>>(how, args);
+    if (!aligned)
+      launch<rms_norm_backward<T, kBlock, 1, false>>(how, args);
+    else if (columns <= kBlock * size)
+      launch<rms_norm_backward<T, kBlock, 1, true>>(how, args);
+    else
+      launch<rms_norm_backward<T, kBlock, 4, true>>(how, args);
   }
   launch<rms_norm_add_partials>(Launch(dim3(static_cast<unsigned>((columns + 31) / 32)), kBlock, 0, stream),
                                 args.workspace, workers, columns, args.grad_weight);
