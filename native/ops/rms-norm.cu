@@ -13,14 +13,19 @@ constexpr int kMostBlocks = 1 << 20;
 constexpr int64_t kMostWorkers = 512;
 constexpr int64_t kGroupsPerWorker = 4;
 
+template <class T>
+DEV int valid_in_pack(int64_t column, int64_t columns) {
+  return columns - column < Pack<T>::size ? static_cast<int>(columns - column) : Pack<T>::size;
+}
+
 // Elements [column, column + size) of a row; those past the end are zero.
 template <class T, bool aligned>
 DEV Pack<T> load_pack(const T* row, int64_t column, int64_t columns, Site site = LUFFY_HERE) {
   if constexpr (aligned) return ld128(row + column, site);
+  const int valid = valid_in_pack<T>(column, columns);
   Pack<T> pack;
 #pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i)
-    pack.at[i] = column + i < columns ? ld(row + column + i, site) : from_float<T>(0.0f);
+  for (int i = 0; i < Pack<T>::size; ++i) pack.at[i] = i < valid ? ld(row + column + i, site) : from_float<T>(0.0f);
   return pack;
 }
 template <class T, bool aligned>
@@ -28,9 +33,10 @@ DEV void store_pack(T* row, int64_t column, int64_t columns, const Pack<T>& pack
   if constexpr (aligned) {
     st128(row + column, pack, site);
   } else {
+    const int valid = valid_in_pack<T>(column, columns);
 #pragma unroll
     for (int i = 0; i < Pack<T>::size; ++i)
-      if (column + i < columns) st(row + column + i, pack.at[i], site);
+      if (i < valid) st(row + column + i, pack.at[i], site);
   }
 }
 
