@@ -11,7 +11,7 @@ const check = process.argv.includes('--check')
 
 function nativeFiles() {
   return readdirSync(join(root, 'native'), { recursive: true })
-    .filter(name => /\.(h|cpp|cu)$/.test(name))
+    .filter(name => /\.(h|cpp|cu|cuh)$/.test(name))
     .map(name => join('native', name))
     .sort()
 }

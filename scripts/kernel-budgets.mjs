@@ -16,7 +16,10 @@ export const architectures = ['80', '90a', '120']
 function demangle(names) {
   const { stdout, status } = spawnSync('c++filt', ['-p'], { input: names.join('\n'), encoding: 'utf8' })
   if (status !== 0) return names
-  return stdout.trimEnd().split('\n').map(name => name.replace(/^void /, '').replaceAll('luffy::cuda::', ''))
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map(name => name.replace(/^void /, '').replaceAll('luffy::cuda::', ''))
 }
 
 // What `ptxas -v` printed, as { kernel: { registers, spills, stack, shared } }; spills and stack in bytes.
@@ -24,7 +27,8 @@ export function parsePtxas(text) {
   const found = new Map()
   let name = null
   for (const line of text.split('\n')) {
-    const begin = /Compiling entry function '([^']+)'/.exec(line) ?? /Function properties for (\S+)/.exec(line)
+    const begin =
+      /Compiling entry function '([^']+)'/.exec(line) ?? /Function properties for (\S+)/.exec(line)
     if (begin) {
       name = begin[1]
       if (!found.has(name)) found.set(name, { registers: 0, spills: 0, stack: 0, shared: 0 })
@@ -44,14 +48,17 @@ export function parsePtxas(text) {
   }
   const names = [...found.keys()]
   const plain = demangle(names)
-  return Object.fromEntries(names.map((mangled, i) => [plain[i], found.get(mangled)]).sort(([a], [b]) => (a < b ? -1 : 1)))
+  return Object.fromEntries(
+    names.map((mangled, i) => [plain[i], found.get(mangled)]).sort(([a], [b]) => (a < b ? -1 : 1)),
+  )
 }
 
 function compile(nvcc, file, arch, folder) {
   const args = ['-std=c++17', `-arch=sm_${arch}`, '-Xptxas', '-v', '-c', file, '-o', join(folder, 'kernel.o')]
   const { status, stdout, stderr } = spawnSync(nvcc, args, { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`nvcc could not compile ${file} for sm_${arch}:\n${stdout}${stderr}`)
-  if (/C7510|wgmma.*serialized/.test(stderr)) throw new Error(`${file}: ptxas serialized wgmma for sm_${arch}`)
+  if (/C7510|wgmma.*serialized/.test(stderr))
+    throw new Error(`${file}: ptxas serialized wgmma for sm_${arch}`)
   return parsePtxas(stdout + stderr)
 }
 
@@ -68,9 +75,11 @@ export function compareBudgets(measured, known) {
           wrong.push(`${where}: not in the table`)
           continue
         }
-        if (now.spills > 0 && !was.reason) wrong.push(`${where}: spills ${now.spills} bytes, and the table has no reason`)
+        if (now.spills > 0 && !was.reason)
+          wrong.push(`${where}: spills ${now.spills} bytes, and the table has no reason`)
         for (const field of ['registers', 'spills', 'stack', 'shared'])
-          if (now[field] !== was[field]) wrong.push(`${where}: ${field} ${now[field]}, the table says ${was[field]}`)
+          if (now[field] !== was[field])
+            wrong.push(`${where}: ${field} ${now[field]}, the table says ${was[field]}`)
       }
       for (const kernel of Object.keys(before))
         if (!kernels[kernel]) wrong.push(`${file} sm_${arch} ${kernel}: in the table, and not compiled`)
@@ -96,7 +105,8 @@ function main(args) {
   try {
     for (const file of files) {
       measured[file] = {}
-      for (const arch of architectures) measured[file][arch] = compile(nvcc.path, `native/ops/${file}`, arch, folder)
+      for (const arch of architectures)
+        measured[file][arch] = compile(nvcc.path, `native/ops/${file}`, arch, folder)
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -119,7 +129,9 @@ function main(args) {
   }
   // Another nvcc allots registers otherwise: then only spills are looked at.
   const sameCompiler = written.nvcc === nvcc.version
-  const wrong = compareBudgets(measured, written.kernels).filter(text => sameCompiler || /spills \d+ bytes/.test(text))
+  const wrong = compareBudgets(measured, written.kernels).filter(
+    text => sameCompiler || /spills \d+ bytes/.test(text),
+  )
   for (const text of wrong) console.error(text)
   console.log(
     `kernel budgets: ${count} kernels of ${files.length} files for sm_${architectures.join(', sm_')} compiled, ${wrong.length} not as in the table${sameCompiler ? '' : ` (nvcc ${nvcc.version}, table of ${written.nvcc}: only spills compared)`}`,

@@ -53,9 +53,9 @@ inline void check_launch(cudaError_t error, const KernelName& name) {
 template <class... P, class... A>
 cudaError_t launch_on_device(void (*kernel)(P...), const Launch& how, A&&... arguments) {
   if (how.shared_bytes > 48 * 1024) {
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(how.shared_bytes));
+    const cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(how.shared_bytes));
     if (error != cudaSuccess) return error;
   }
   cudaLaunchAttribute attributes[2];

@@ -16,14 +16,19 @@ constexpr int kMostBlocks = 1 << 20;
 constexpr int64_t kMostWorkers = 512;
 constexpr int64_t kGroupsPerWorker = 4;
 
+template <class T>
+DEV int valid_in_pack(int64_t column, int64_t columns) {
+  return columns - column < Pack<T>::size ? static_cast<int>(columns - column) : Pack<T>::size;
+}
+
 // Elements [column, column + size) of a row; those past the end are zero.
 template <class T, bool aligned>
 DEV Pack<T> load_pack(const T* row, int64_t column, int64_t columns, Site site = LUFFY_HERE) {
   if constexpr (aligned) return ld128(row + column, site);
+  const int valid = valid_in_pack<T>(column, columns);
   Pack<T> pack;
 #pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i)
-    pack.at[i] = column + i < columns ? ld(row + column + i, site) : from_float<T>(0.0f);
+  for (int i = 0; i < Pack<T>::size; ++i) pack.at[i] = i < valid ? ld(row + column + i, site) : from_float<T>(0.0f);
   return pack;
 }
 template <class T, bool aligned>
@@ -31,9 +36,10 @@ DEV void store_pack(T* row, int64_t column, int64_t columns, const Pack<T>& pack
   if constexpr (aligned) {
     st128(row + column, pack, site);
   } else {
+    const int valid = valid_in_pack<T>(column, columns);
 #pragma unroll
     for (int i = 0; i < Pack<T>::size; ++i)
-      if (column + i < columns) st(row + column + i, pack.at[i], site);
+      if (i < valid) st(row + column + i, pack.at[i], site);
   }
 }
 
@@ -93,6 +99,7 @@ rms_norm_forward_kernel(RmsNormForwardArgs args) {
 #pragma unroll
       for (int i = 0; i < size; ++i) squares = fmaf(to_float(kept[k].at[i]), to_float(kept[k].at[i]), squares);
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
          column += width * size) {
       const Pack<T> s = load_s<T, aligned>(x, residual, column, columns);
@@ -116,6 +123,7 @@ rms_norm_forward_kernel(RmsNormForwardArgs args) {
       const int64_t column = (static_cast<int64_t>(k) * width + lane) * size;
       if (column < columns) finish(kept[k], column);
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
       finish(sum != nullptr ? load_pack<T, aligned>(sum, column, columns)
                             : load_s<T, aligned>(x, residual, column, columns),
@@ -161,6 +169,7 @@ rms_norm_backward_kernel(RmsNormBackwardArgs args) {
         dot = fmaf(g * to_float(w.at[i]), value, dot);
       }
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns;
          column += width * size) {
       const Pack<T> g = load_pack<T, aligned>(grad_out, column, columns);
@@ -194,10 +203,12 @@ rms_norm_backward_kernel(RmsNormBackwardArgs args) {
       const int64_t column = (static_cast<int64_t>(k) * width + lane) * size;
       if (column < columns) finish(kept_g[k], kept_s[k], column);
     }
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
       finish(load_pack<T, aligned>(grad_out, column, columns), load_pack<T, aligned>(s, column, columns), column);
   }
   if (turn == 0) {  // a worker without groups
+#pragma unroll 1
     for (int64_t column = (static_cast<int64_t>(packs) * width + lane) * size; column < columns; column += width * size)
 #pragma unroll
       for (int i = 0; i < size; ++i)
