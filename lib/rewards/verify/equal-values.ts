@@ -1,0 +1,125 @@
+// Whether two values are equal: as rounded decimals, as exact fractions, as constants, or at sampled points.
+import { type Complex, isFiniteComplex, minus, modulus } from './complex.js'
+import { exactValue, hasFloat, isWhole } from './exact.js'
+import { Budget, limits } from './limits.js'
+import { complexConstant } from './order.js'
+import { equal, subtract, toNumber } from './rational.js'
+import { type Point, valueAt } from './sampled.js'
+import { isPercentOf, keyOf, type Node, symbolsOf } from './tree.js'
+
+/** Math-Verify drops what is below 2^-50 in a difference, however small the values are. */
+const chopped = 2 ** -50
+/** Relative error of doubles after a few hundred operations. */
+const roundOff = 1e-11
+/** Strict: decimals agree to six digits, of the value rather than after the point. */
+const strictDecimals = 5e-7
+
+function isFloat(node: Node): boolean {
+  return node.kind === 'float' || (isPercentOf(node) && node.args[0].kind === 'float')
+}
+
+function isNumber(node: Node): boolean {
+  const bare = isPercentOf(node) ? node.args[0] : node
+  return bare.kind === 'number' || bare.kind === 'float' || bare.kind === 'infinity'
+}
+
+/** Equality of two trees that are neither sets nor relations nor bare symbols. */
+export function equalValues(gold: Node, answer: Node, strict: boolean): boolean {
+  if (gold.kind === 'matrix' && answer.kind === 'matrix') return equalMatrices(gold, answer, strict)
+  if (gold.kind === 'matrix' || answer.kind === 'matrix') return false
+  if (isFloat(gold) || isFloat(answer)) return equalDecimals(gold, answer, strict)
+  const a = exactValue(gold)
+  const b = exactValue(answer)
+  if (a && b) {
+    if (equal(a, b)) return true
+    // Decimal numbers inside an expression carry the error of doubles.
+    const difference = subtract(a, b)
+    const size = difference ? Math.abs(toNumber(difference)) : Number.POSITIVE_INFINITY
+    const scale = Math.max(Math.abs(toNumber(a)), Math.abs(toNumber(b)))
+    if ((hasFloat(gold) || hasFloat(answer)) && size <= 1e-15 * scale) return true
+    return !strict && !isNumber(gold) && !isNumber(answer) && size < chopped
+  }
+  return equalAtPoints(gold, answer, strict)
+}
+
+function equalMatrices(
+  gold: Node & { kind: 'matrix' },
+  answer: Node & { kind: 'matrix' },
+  strict: boolean,
+): boolean {
+  if (gold.rows.length !== answer.rows.length || gold.rows[0]?.length !== answer.rows[0]?.length) return false
+  return gold.rows.every((row, i) =>
+    row.every((item, j) => {
+      const other = answer.rows[i]?.[j] as Node
+      return keyOf(item) === keyOf(other) || equalValues(item, other, strict)
+    }),
+  )
+}
+
+// With a decimal number on one side: equal after rounding to six places; a whole number must be met exactly.
+function equalDecimals(gold: Node, answer: Node, strict: boolean): boolean {
+  const a = exactValue(gold)
+  const b = exactValue(answer)
+  if (a && b && equal(a, b)) return true
+  const x = a ? { re: toNumber(a), im: 0 } : complexConstant(gold)
+  const y = b ? { re: toNumber(b), im: 0 } : complexConstant(answer)
+  if (!x || !y) return equalAtPoints(gold, answer, strict)
+  if (isWhole(gold) || isWhole(answer)) return x.re === y.re && x.im === y.im
+  if (strict) return modulus(minus(x, y)) <= strictDecimals * Math.max(modulus(x), modulus(y))
+  return toSixPlaces(x.re) === toSixPlaces(y.re) && toSixPlaces(x.im) === toSixPlaces(y.im)
+}
+
+function toSixPlaces(value: number): number {
+  const scaled = value * 1e6
+  if (Math.abs(scaled) >= 2 ** 52) return value
+  const down = Math.floor(scaled)
+  const part = scaled - down
+  // Halves go to the even neighbour.
+  const near = Math.abs(part - 0.5) < 1e-7 ? down + (down % 2 === 0 ? 0 : 1) : Math.round(scaled)
+  return near / 1e6
+}
+
+/** Points per comparison: enough for every sign pattern of four symbols, twice. */
+const mostPoints = 32
+
+/** Equality at seeded points: all sign patterns, sizes below and above one. */
+export function equalAtPoints(gold: Node, answer: Node, strict = false): boolean {
+  return compareAtPoints(gold, answer, (a, b, peak) => closeEnough(a, b, peak, strict)) === true
+}
+
+function closeEnough(a: Complex, b: Complex, peak: number, strict: boolean): boolean {
+  const distance = modulus(minus(a, b))
+  const scale = Math.max(modulus(a), modulus(b))
+  if (distance <= roundOff * scale || distance <= 1e-15 * Math.min(peak, 1e6 * scale)) return true
+  return !strict && distance < chopped
+}
+
+/**
+ * Holds `test` against both values at every point where both are numbers; undefined where there are no such points.
+ */
+export function compareAtPoints(
+  gold: Node,
+  answer: Node,
+  test: (a: Complex, b: Complex, peak: number) => boolean,
+): boolean | undefined {
+  const symbols = symbolsOf(answer, symbolsOf(gold))
+  const places = new Map([...symbols.keys()].sort().map((key, i) => [key, i] as const))
+  const patterns = Math.min(mostPoints / 2, 2 ** symbols.size)
+  const count = symbols.size === 0 ? 1 : patterns * 2
+  const budget = new Budget(limits.comparison)
+  let usable = 0
+  for (let i = 0; i < count; ++i) {
+    // With many symbols not all sign patterns fit: an odd multiplier spreads them.
+    const signs = symbols.size <= 4 ? i >> 1 : Math.imul(i >> 1, 0x9e3779b1) >>> 8
+    const point: Point = { index: i, signs, places, budget, bound: new Map(), peak: 0 }
+    const a = valueAt(gold, point)
+    const b = valueAt(answer, point)
+    if (budget.exhausted) return undefined
+    const known = isFiniteComplex(a)
+    if (known !== isFiniteComplex(b)) return false
+    if (!known) continue
+    ++usable
+    if (!test(a, b, point.peak)) return false
+  }
+  return usable === 0 ? undefined : true
+}
