@@ -1,33 +1,35 @@
 // Sets, intervals and tuples. A set gold takes its elements in any order, a tuple gold in its own.
+import { exactValue } from './exact.js'
 import { limits } from './limits.js'
 import { constantOf, orderOf } from './order.js'
 import { isAssignment, type isRelation, lastRelation, relationsOf } from './relations.js'
+import { equal, type Rational } from './rational.js'
 import { keyOf, type Node, type Relation } from './tree.js'
 
 export type Equal = (gold: Node, answer: Node) => boolean
 
-export function equalSets(gold: Node, answer: Node, equal: Equal): boolean {
+export function equalSets(gold: Node, answer: Node, equalTo: Equal): boolean {
   const ours = asCollection(gold)
   const theirs = asCollection(answer)
   if (ours.kind === 'interval' && theirs.kind === 'interval') {
     return (
       ours.startOpen === theirs.startOpen &&
       ours.endOpen === theirs.endOpen &&
-      equal(ours.start, theirs.start) &&
-      equal(ours.end, theirs.end)
+      equalTo(ours.start, theirs.start) &&
+      equalTo(ours.end, theirs.end)
     )
   }
   if (keyOf(ours) === keyOf(theirs)) return true
   if (sameRealSet(ours, theirs)) return true
-  if (isItems(ours) && isItems(theirs)) return equalItems(ours, theirs, equal)
+  if (isItems(ours) && isItems(theirs)) return sameElements(ours, theirs) || equalItems(ours, theirs, equalTo)
   // An open interval is written like a pair.
   if (ours.kind === 'interval' && isItems(theirs)) {
     const pair = asPair(ours)
-    return pair !== undefined && theirs.args.length === 2 && equalItems(pair, theirs, equal)
+    return pair !== undefined && theirs.args.length === 2 && equalItems(pair, theirs, equalTo)
   }
   if (theirs.kind === 'interval' && isItems(ours)) {
     const pair = asPair(theirs)
-    return pair !== undefined && ours.args.length === 2 && equalItems(ours, pair, equal)
+    return pair !== undefined && ours.args.length === 2 && equalItems(ours, pair, equalTo)
   }
   return false
 }
@@ -48,21 +50,31 @@ function asPair(node: Node & { kind: 'interval' }): Items | undefined {
   return node.startOpen && node.endOpen ? { kind: 'tuple', args: [node.start, node.end] } : undefined
 }
 
-function equalItems(gold: Items, answer: Items, equal: Equal): boolean {
+// Sets with exactly the same values, however often and in whatever form each is written.
+function sameElements(gold: Items, answer: Items): boolean {
+  if (gold.kind !== 'set' || answer.kind !== 'set') return false
+  const ours = gold.args.map(exactValue)
+  const theirs = answer.args.map(exactValue)
+  const within = (some: readonly (Rational | undefined)[], all: readonly (Rational | undefined)[]) =>
+    some.every(value => value !== undefined && all.some(other => other !== undefined && equal(value, other)))
+  return ours.length + theirs.length <= limits.items && within(ours, theirs) && within(theirs, ours)
+}
+
+function equalItems(gold: Items, answer: Items, equalTo: Equal): boolean {
   if (gold.args.length !== answer.args.length || gold.args.length > limits.items) return false
-  if (gold.kind === 'set') return equalInAnyOrder(gold.args, answer.args, equal)
+  if (gold.kind === 'set') return equalInAnyOrder(gold.args, answer.args, equalTo)
   const theirs = answer.kind === 'set' ? answer.written : answer.args
-  return theirs.length === gold.args.length && gold.args.every((item, i) => equal(item, theirs[i] as Node))
+  return theirs.length === gold.args.length && gold.args.every((item, i) => equalTo(item, theirs[i] as Node))
 }
 
 // Numbers pair up in their order; whatever else there is, with the first that is equal and still free.
-function equalInAnyOrder(gold: readonly Node[], answer: readonly Node[], equal: Equal): boolean {
+function equalInAnyOrder(gold: readonly Node[], answer: readonly Node[], equalTo: Equal): boolean {
   const ours = sorted(gold)
   const theirs = sorted(answer)
-  if (ours && theirs) return ours.every((item, i) => equal(item, theirs[i] as Node))
+  if (ours && theirs) return ours.every((item, i) => equalTo(item, theirs[i] as Node))
   const free = [...answer]
   return gold.every(item => {
-    const found = free.findIndex(other => equal(item, other))
+    const found = free.findIndex(other => equalTo(item, other))
     if (found >= 0) free.splice(found, 1)
     return found >= 0
   })

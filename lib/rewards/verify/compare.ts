@@ -46,9 +46,9 @@ function equalNames(gold: Node, answer: Node): boolean {
 function spelled(node: Node): string | undefined {
   if (node.kind === 'symbol') return node.name.toLowerCase()
   if (node.kind === 'constant' && node.name === 'e') return 'e'
-  // A word of digits, `\text{13}`, prints like the number.
-  if (node.kind === 'number')
-    return node.value.d === 1n ? `${node.value.n}` : `${node.value.n}/${node.value.d}`
+  // A word of digits, `\text{13}`, matches the number that is printed so.
+  if (node.kind === 'number') return node.value.d === 1n ? `${node.value.n}` : `${node.value.n}/${node.value.d}`
+  if (node.kind === 'float') return node.value.n === 0n ? '0.0' : undefined
   if (node.kind !== 'mul') return undefined
   const letters = node.args.map(arg =>
     arg.kind === 'symbol' || (arg.kind === 'constant' && arg.name === 'e') ? spelled(arg) : undefined,

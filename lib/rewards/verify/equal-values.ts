@@ -30,16 +30,46 @@ export function equalValues(gold: Node, answer: Node, strict: boolean): boolean 
   if (isFloat(gold) || isFloat(answer)) return equalDecimals(gold, answer, strict)
   const a = exactValue(gold)
   const b = exactValue(answer)
+  const decimals = hasFloat(gold) || hasFloat(answer)
   if (a && b) {
-    if (equal(a, b)) return true
-    // Decimal numbers inside an expression carry the error of doubles.
+    if (equal(a, b) && (strict || !decimals)) return true
+    if (decimals) return equalDoubles(gold, answer, strict)
     const difference = subtract(a, b)
     const size = difference ? Math.abs(toNumber(difference)) : Number.POSITIVE_INFINITY
-    const scale = Math.max(Math.abs(toNumber(a)), Math.abs(toNumber(b)))
-    if ((hasFloat(gold) || hasFloat(answer)) && size <= 1e-15 * scale) return true
     return !strict && !isNumber(gold) && !isNumber(answer) && size < chopped
   }
-  return equalAtPoints(gold, answer, strict)
+  return decimals && symbolsOf(gold).size === 0 && symbolsOf(answer).size === 0
+    ? equalDoubles(gold, answer, strict)
+    : equalAtPoints(gold, answer, strict)
+}
+
+// Constants with decimal numbers inside are sums of doubles in Math-Verify, with their errors.
+function equalDoubles(gold: Node, answer: Node, strict: boolean): boolean {
+  const x = complexConstant(gold)
+  const y = complexConstant(answer)
+  if (!x || !y) return false
+  const distance = coefficientDistance(gold, answer) ?? modulus(minus(x, y))
+  if (strict) return distance <= roundOff * Math.max(modulus(x), modulus(y))
+  return isNumber(gold) || isNumber(answer) ? distance === 0 : distance < chopped
+}
+
+// Multiples of the same constant differ by their coefficients, which rounding of the whole could hide.
+function coefficientDistance(gold: Node, answer: Node): number | undefined {
+  const [a, b] = [splitProduct(gold), splitProduct(answer)]
+  if (!a || !b || a.rest !== b.rest) return undefined
+  const rest = complexConstant({ kind: 'mul', args: a.others })
+  return rest && Math.abs(a.coefficient - b.coefficient) * modulus(rest)
+}
+
+function splitProduct(node: Node): { coefficient: number; rest: string; others: readonly Node[] } | undefined {
+  if (node.kind !== 'mul') return undefined
+  let coefficient = 1
+  const others: Node[] = []
+  for (const arg of node.args) {
+    if (arg.kind === 'number' || arg.kind === 'float') coefficient *= toNumber(arg.value)
+    else others.push(arg)
+  }
+  return others.length === 0 ? undefined : { coefficient, rest: others.map(keyOf).sort().join('*'), others }
 }
 
 function equalMatrices(
@@ -84,12 +114,15 @@ const mostPoints = 32
 
 /** Equality at seeded points: all sign patterns, sizes below and above one. */
 export function equalAtPoints(gold: Node, answer: Node, strict = false): boolean {
-  return compareAtPoints(gold, answer, (a, b, peak) => closeEnough(a, b, peak, strict)) === true
+  const decimals = !strict && (hasFloat(gold) || hasFloat(answer))
+  return compareAtPoints(gold, answer, (a, b, peak) => closeEnough(a, b, peak, strict, decimals)) === true
 }
 
-function closeEnough(a: Complex, b: Complex, peak: number, strict: boolean): boolean {
+function closeEnough(a: Complex, b: Complex, peak: number, strict: boolean, decimals: boolean): boolean {
   const distance = modulus(minus(a, b))
   const scale = Math.max(modulus(a), modulus(b))
+  // Decimal coefficients must agree as doubles do.
+  if (decimals) return distance <= 2e-15 * Math.max(1, peak)
   if (distance <= roundOff * scale || distance <= 1e-15 * Math.min(peak, 1e6 * scale)) return true
   return !strict && distance < chopped
 }

@@ -88,7 +88,7 @@ function setRelation(cursor: Cursor): Node | undefined {
     const operator = cursor.kind === 'notIn' ? '!=' : '='
     ++cursor.at
     const right = setRelation(cursor)
-    return right && { kind: 'relation', operator, left, right }
+    return right && right.kind !== 'relation' ? { kind: 'relation', operator, left, right } : undefined
   })
   return assigned ?? setExpression(cursor)
 }

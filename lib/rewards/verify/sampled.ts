@@ -46,8 +46,10 @@ function compute(node: Node, point: Point): Complex {
       return total
     }
     case 'mul': {
+      // Numbers first: their product is a coefficient, rounded before anything irrational comes in.
       let total = complex(1)
-      for (const arg of node.args) total = c.times(total, valueAt(arg, point))
+      for (const arg of node.args) if (isNumeric(arg)) total = c.times(total, valueAt(arg, point))
+      for (const arg of node.args) if (!isNumeric(arg)) total = c.times(total, valueAt(arg, point))
       return total
     }
     case 'pow':
@@ -63,6 +65,10 @@ function compute(node: Node, point: Point): Complex {
     default:
       return undefinedValue
   }
+}
+
+function isNumeric(node: Node): boolean {
+  return node.kind === 'number' || node.kind === 'float'
 }
 
 function powerAt(base: Node, exponent: Node, point: Point): Complex {
