@@ -75,6 +75,8 @@ export class EnvironmentFinder {
 
   #environmentAt(at: number, boxedOnly: boolean): Environment | undefined {
     const { text } = this
+    const opening = text[at]
+    if (opening !== '$' && opening !== '\\' && opening !== '-' && !isSpace(opening)) return undefined
     const escaped = text[at - 1] === '\\'
     const found =
       text[at] === '$' && !escaped

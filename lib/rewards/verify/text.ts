@@ -5,11 +5,8 @@ export function isDigit(character: string | undefined): boolean {
 }
 
 export function isSpace(character: string | undefined): boolean {
-  return character !== undefined && /\s/.test(character)
-}
-
-export function isLetter(character: string | undefined): boolean {
-  return character !== undefined && /^[A-Za-z]$/.test(character)
+  if (character === undefined || (character > ' ' && character < '\u0085')) return false
+  return character === ' ' || character === '\n' || /\s/.test(character)
 }
 
 /** Where the white space that starts at `at` ends. */
