@@ -1,9 +1,10 @@
 // Sets, intervals and tuples. A set gold takes its elements in any order, a tuple gold in its own.
+import { equalAtPoints } from './equal-values.js'
 import { exactValue } from './exact.js'
 import { limits } from './limits.js'
 import { constantOf, orderOf } from './order.js'
-import { isAssignment, type isRelation, lastRelation, relationsOf } from './relations.js'
-import { equal, type Rational } from './rational.js'
+import { equal } from './rational.js'
+import { isAssignment, isRelation, lastRelation, relationsOf } from './relations.js'
 import { keyOf, type Node, type Relation } from './tree.js'
 
 export type Equal = (gold: Node, answer: Node) => boolean
@@ -34,6 +35,9 @@ export function equalSets(gold: Node, answer: Node, equalTo: Equal): boolean {
   return false
 }
 
+/** Sets up to this size are also compared as sets of values, each with each. */
+const mostExactItems = 24
+
 type Items = Node & { kind: 'set' | 'tuple' }
 
 function isItems(node: Node): node is Items {
@@ -53,11 +57,18 @@ function asPair(node: Node & { kind: 'interval' }): Items | undefined {
 // Sets with exactly the same values, however often and in whatever form each is written.
 function sameElements(gold: Items, answer: Items): boolean {
   if (gold.kind !== 'set' || answer.kind !== 'set') return false
-  const ours = gold.args.map(exactValue)
-  const theirs = answer.args.map(exactValue)
-  const within = (some: readonly (Rational | undefined)[], all: readonly (Rational | undefined)[]) =>
-    some.every(value => value !== undefined && all.some(other => other !== undefined && equal(value, other)))
-  return ours.length + theirs.length <= limits.items && within(ours, theirs) && within(theirs, ours)
+  const within = (some: readonly Node[], all: readonly Node[]) =>
+    some.every(item => all.some(other => exactlyEqual(item, other)))
+  const few = gold.args.length + answer.args.length <= mostExactItems
+  return few && within(gold.args, answer.args) && within(answer.args, gold.args)
+}
+
+function exactlyEqual(a: Node, b: Node): boolean {
+  const [x, y] = [exactValue(a), exactValue(b)]
+  if (x && y) return equal(x, y)
+  if (keyOf(a) === keyOf(b)) return true
+  const plain = (node: Node) => !isRelation(node) && !collections.includes(node.kind)
+  return !x && !y && plain(a) && plain(b) && equalAtPoints(a, b, true)
 }
 
 function equalItems(gold: Items, answer: Items, equalTo: Equal): boolean {
@@ -87,7 +98,7 @@ function sorted(items: readonly Node[]): Node[] | undefined {
 }
 
 function rightSide(node: Node): Node {
-  return isAssignment(node) ? lastRelation(node as Parameters<typeof lastRelation>[0]).right : node
+  return isRelation(node) && isAssignment(node) ? lastRelation(node).right : node
 }
 
 // A set of real numbers as stretches from one bound to the next, where it can be written so.
@@ -199,8 +210,7 @@ function without(stretches: readonly Stretch[]): Stretch[] {
 }
 
 /** A relation in one symbol as the set of numbers that satisfy it, where the symbol stands alone on one side. */
-export function solutionSet(node: Node & Parameters<typeof isRelation>[0]): Node | undefined {
-  if (node.kind !== 'relation' && node.kind !== 'and') return undefined
+export function solutionSet(node: Relation | (Node & { kind: 'and' })): Node | undefined {
   let set: Node | undefined
   let name: string | undefined
   for (const relation of relationsOf(node)) {

@@ -13,7 +13,9 @@ export function equalTrees(gold: Node, answer: Node, strict: boolean): boolean {
   gold = shortened(gold)
   answer = shortened(answer)
   // An equation given for a value is read as its right side; a reference x = 5 is also met by 5.
-  if (answerEquates && !goldEquates && isRelation(answer)) answer = lastRelation(answer).right
+  // Strictly, only where its left side is a name: 2x = 5 is not 5.
+  const readsRight = answerEquates && (!strict || isAssignment(answer))
+  if (readsRight && !goldEquates && isRelation(answer)) answer = lastRelation(answer).right
   else if (goldAssigns && !answerEquates && isRelation(gold)) gold = lastRelation(gold).right
   if (isRelation(gold) && isSet(answer)) gold = solutionSet(gold) ?? gold
   if (gold.kind === 'undefined' || (gold.kind === 'infinity' && gold.sign === 0)) return false
@@ -47,7 +49,8 @@ function spelled(node: Node): string | undefined {
   if (node.kind === 'symbol') return node.name.toLowerCase()
   if (node.kind === 'constant' && node.name === 'e') return 'e'
   // A word of digits, `\text{13}`, matches the number that is printed so.
-  if (node.kind === 'number') return node.value.d === 1n ? `${node.value.n}` : `${node.value.n}/${node.value.d}`
+  if (node.kind === 'number')
+    return node.value.d === 1n ? `${node.value.n}` : `${node.value.n}/${node.value.d}`
   if (node.kind === 'float') return node.value.n === 0n ? '0.0' : undefined
   if (node.kind !== 'mul') return undefined
   const letters = node.args.map(arg =>

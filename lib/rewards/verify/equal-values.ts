@@ -3,6 +3,7 @@ import { type Complex, isFiniteComplex, minus, modulus } from './complex.js'
 import { exactValue, hasFloat, isWhole } from './exact.js'
 import { Budget, limits } from './limits.js'
 import { complexConstant } from './order.js'
+import { polynomialDistance } from './polynomial.js'
 import { equal, subtract, toNumber } from './rational.js'
 import { type Point, valueAt } from './sampled.js'
 import { isPercentOf, keyOf, type Node, symbolsOf } from './tree.js'
@@ -43,33 +44,35 @@ export function equalValues(gold: Node, answer: Node, strict: boolean): boolean 
     : equalAtPoints(gold, answer, strict)
 }
 
-// Constants with decimal numbers inside are sums of doubles in Math-Verify, with their errors.
+// Constants with decimal numbers inside are sums of doubles in Math-Verify, with their errors: added up exactly, or
+// with coefficients rounded on the way.
 function equalDoubles(gold: Node, answer: Node, strict: boolean): boolean {
   const x = complexConstant(gold)
   const y = complexConstant(answer)
   if (!x || !y) return false
-  const distance = coefficientDistance(gold, answer) ?? modulus(minus(x, y))
+  const distance = modulus(minus(x, y))
   if (strict) return distance <= roundOff * Math.max(modulus(x), modulus(y))
-  return isNumber(gold) || isNumber(answer) ? distance === 0 : distance < chopped
+  if (isNumber(gold) || isNumber(answer)) return distance === 0
+  const exact = polynomialDistance(gold, answer)
+  if (exact === undefined) return distance < chopped
+  return exact < chopped || roundedCoefficients(gold) === roundedCoefficients(answer)
 }
 
-// Multiples of the same constant differ by their coefficients, which rounding of the whole could hide.
-function coefficientDistance(gold: Node, answer: Node): number | undefined {
-  const [a, b] = [splitProduct(gold), splitProduct(answer)]
-  if (!a || !b || a.rest !== b.rest) return undefined
-  const rest = complexConstant({ kind: 'mul', args: a.others })
-  return rest && Math.abs(a.coefficient - b.coefficient) * modulus(rest)
-}
-
-function splitProduct(node: Node): { coefficient: number; rest: string; others: readonly Node[] } | undefined {
-  if (node.kind !== 'mul') return undefined
+// A multiple of a constant, its coefficient rounded after each product.
+function roundedCoefficients(node: Node): string {
   let coefficient = 1
-  const others: Node[] = []
-  for (const arg of node.args) {
-    if (arg.kind === 'number' || arg.kind === 'float') coefficient *= toNumber(arg.value)
-    else others.push(arg)
+  const others: string[] = []
+  const visit = (factor: Node): void => {
+    if (factor.kind === 'mul') for (const arg of factor.args) visit(arg)
+    else if (factor.kind === 'number' || factor.kind === 'float') coefficient *= toNumber(factor.value)
+    else {
+      const value = factor.kind === 'pow' ? exactValue(factor) : undefined
+      if (value) coefficient *= toNumber(value)
+      else others.push(keyOf(factor))
+    }
   }
-  return others.length === 0 ? undefined : { coefficient, rest: others.map(keyOf).sort().join('*'), others }
+  visit(node)
+  return `${coefficient}*${others.sort().join('*')}`
 }
 
 function equalMatrices(

@@ -136,7 +136,9 @@ function binomial(n: Rational, k: Rational, budget: Budget): Rational | undefine
   if (k.n < 0n) return zero
   if (n.n < 0n) return undefined
   if (k.n > n.n) return zero
-  const steps = k.n > n.n - k.n ? n.n - k.n : k.n
+  const other = n.n - k.n
+  let steps = k.n
+  if (steps > other) steps = other
   if (steps > BigInt(limits.factorial) || !budget.spend(Number(steps))) return undefined
   let result: Rational | undefined = one
   for (let i = 1n; i <= steps && result; ++i) result = fraction(result.n * (n.n - steps + i), i)

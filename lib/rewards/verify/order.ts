@@ -36,5 +36,7 @@ export function orderOf(a: Node, b: Node): number | undefined {
   const y = constantOf(b)
   if (x === undefined || y === undefined) return undefined
   if (x === y) return 0
-  return Math.abs(x - y) <= 1e-12 * Math.max(Math.abs(x), Math.abs(y)) && Number.isFinite(x) ? 0 : x - y
+  const near =
+    Number.isFinite(x) && Number.isFinite(y) && Math.abs(x - y) <= 1e-12 * Math.max(Math.abs(x), Math.abs(y))
+  return near ? 0 : x - y
 }

@@ -11,8 +11,12 @@ import type { Node } from './tree.js'
 const complexSigns =
   /\\mathbb\{C\}|\\i\b|\bi\b|\\(?:text|mathrm)\{i\}|\\imath\b|\\det|\\operatorname\{(?:tr|rank|Re|Im)\}|\\text\{(?:rank|Re|Im)\}|\\(?:arg|Re|Im)\{/
 
+const scientific = /(?<![A-Za-z\\\d.])((?:\d{0,400}\.)?\d{1,400})e([-+]?\d{1,4})(?![A-Za-z\d.])/g
+
 /** The tree of a normalised LaTeX text; undefined where it is none, or over a budget. */
 export function parseLatex(text: string, strict: boolean): Node | undefined {
+  // Math-Verify reads 3e-10 with Euler's number: 3 times e, less 10.
+  if (strict) text = text.replace(scientific, '$1E$2')
   const whole = parseWhole(text, strict)
   if (whole || /[,;]/.test(text)) return whole
   // Of a chain of equations that cannot be read, the last side may still be.

@@ -63,7 +63,8 @@ function readCandidate(candidate: Candidate, strict: boolean): ReadAnswer {
   return read[0] ?? { node: undefined, text: '' }
 }
 
-function readLatex(content: string, strict: boolean): ReadAnswer {
+/** Reads LaTeX without looking for an answer in it. */
+export function readLatex(content: string, strict: boolean): ReadAnswer {
   // Too long to be an answer: compared as it stands.
   if (content.length > limits.expression) return { node: undefined, text: content.trim() }
   const text = normalizeLatex(content, strict)
