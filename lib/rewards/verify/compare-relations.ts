@@ -57,14 +57,15 @@ function sameSolutions(ours: Node, theirs: Node): boolean {
   })
   if (proportional === true) return true
   // Linear in one symbol (or a quotient of such): its solution must solve the other equation, and the reverse.
-  const first = [...symbols.values()].map(symbol => symbol.name).sort()
-  return first.some(name => rootsAgree(ours, theirs, name) && rootsAgree(theirs, ours, name))
+  const names = [...symbols.values()].map(symbol => symbol.name).sort()
+  const verdicts = names.flatMap(name => [rootsAgree(ours, theirs, name), rootsAgree(theirs, ours, name)])
+  return !verdicts.includes('no') && verdicts.includes('yes')
 }
 
 const trials = 6
 
-// At several points: the root of `ours` in one symbol is a root of `theirs`.
-function rootsAgree(ours: Node, theirs: Node, name: string): boolean {
+// At several points: is the root of `ours` in one symbol a root of `theirs`?
+function rootsAgree(ours: Node, theirs: Node, name: string): 'yes' | 'no' | 'unknown' {
   const budget = new Budget(limits.comparison)
   let agreed = 0
   for (let i = 0; i < trials; ++i) {
@@ -77,10 +78,10 @@ function rootsAgree(ours: Node, theirs: Node, name: string): boolean {
     if (!root) continue
     const { value, peak } = valueWith(theirs, root)
     if (!isFiniteComplex(value)) continue
-    if (modulus(value) > 1e-9 * Math.max(1, Math.min(peak, 1e6))) return false
+    if (modulus(value) > 1e-9 * Math.max(1, Math.min(peak, 1e6))) return 'no'
     ++agreed
   }
-  return agreed >= trials / 2
+  return agreed >= trials / 2 ? 'yes' : 'unknown'
 }
 
 /** The root of f(x) = (a x + b)/(c x + 1), from three values and checked by a fourth and fifth. */

@@ -28,6 +28,10 @@ function isNumber(node: Node): boolean {
 export function equalValues(gold: Node, answer: Node, strict: boolean): boolean {
   if (gold.kind === 'matrix' && answer.kind === 'matrix') return equalMatrices(gold, answer, strict)
   if (gold.kind === 'matrix' || answer.kind === 'matrix') return false
+  if (gold.kind === 'infinity' || answer.kind === 'infinity') {
+    const [x, y] = [infinityOf(gold), infinityOf(answer)]
+    return x !== 0 && x === y
+  }
   if (isFloat(gold) || isFloat(answer)) return equalDecimals(gold, answer, strict)
   const a = exactValue(gold)
   const b = exactValue(answer)
@@ -73,6 +77,21 @@ function roundedCoefficients(node: Node): string {
   }
   visit(node)
   return `${coefficient}*${others.sort().join('*')}`
+}
+
+// The sign of an infinite constant, 0 for anything else.
+function infinityOf(node: Node): number {
+  if (symbolsOf(node).size > 0) return 0
+  const point: Point = {
+    index: 1,
+    signs: 0,
+    places: new Map(),
+    budget: new Budget(limits.nodes),
+    bound: new Map(),
+    peak: 0,
+  }
+  const { re, im } = valueAt(node, point)
+  return Math.abs(re) === Number.POSITIVE_INFINITY && im === 0 ? Math.sign(re) : 0
 }
 
 function equalMatrices(

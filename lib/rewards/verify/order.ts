@@ -9,6 +9,7 @@ import { type Node, symbolsOf } from './tree.js'
 export function constantOf(node: Node): number | undefined {
   if (node.kind === 'infinity') return node.sign === 0 ? undefined : node.sign * Number.POSITIVE_INFINITY
   const value = complexConstant(node)
+  if (value && !Number.isFinite(value.re)) return value.im === 0 ? value.re : undefined
   return value && Math.abs(value.im) <= 1e-12 * Math.max(1, Math.abs(value.re)) ? value.re : undefined
 }
 

@@ -4,7 +4,7 @@ import { type Complex, complex } from './complex.js'
 import { exactValue } from './exact.js'
 import { type Budget, limits } from './limits.js'
 import { isInteger, toNumber } from './rational.js'
-import { keyOf, type Node } from './tree.js'
+import { keyOf, type Node, symbolsOf } from './tree.js'
 
 /** A point: values by symbol, and the largest number met while evaluating there. */
 export interface Point {
@@ -61,7 +61,9 @@ function compute(node: Node, point: Point): Complex {
     case 'series':
       return seriesAt(node, point)
     case 'calculus':
-      return opaque(keyOf(node), point.index)
+      return calculusAt(node, point)
+    case 'infinity':
+      return complex(node.sign === 0 ? Number.NaN : node.sign * Number.POSITIVE_INFINITY)
     default:
       return undefinedValue
   }
@@ -231,6 +233,44 @@ function seriesAt(node: Node & { kind: 'series' }, point: Point): Complex {
     point.bound.set(name, complex(Number(i)))
     const value = valueAt(node.body, point)
     total = node.name === 'sum' ? c.plus(total, value) : c.times(total, value)
+  }
+  if (before) point.bound.set(name, before)
+  else point.bound.delete(name)
+  return total
+}
+
+// Five points of Gauss and Legendre on each of eight parts: nodes and weights on [-1, 1].
+const gauss: readonly (readonly [number, number])[] = [
+  [0, 0.5688888888888889],
+  [0.5384693101056831, 0.4786286704993665],
+  [-0.5384693101056831, 0.4786286704993665],
+  [0.906179845938664, 0.23692688505618908],
+  [-0.906179845938664, 0.23692688505618908],
+]
+const parts = 8
+
+// Definite integrals by quadrature; a derivative of what does not have the variable is 0. All else is only a name.
+function calculusAt(node: Node & { kind: 'calculus' }, point: Point): Complex {
+  const [body, variable, from, to] = node.args
+  if (!body || variable?.kind !== 'symbol') return opaque(keyOf(node), point.index)
+  const { name } = variable
+  if (node.name === 'derivative')
+    return [...symbolsOf(body).values()].some(symbol => symbol.name === name)
+      ? opaque(keyOf(node), point.index)
+      : complex(0)
+  const start = from && valueAt(from, point)
+  const end = to && valueAt(to, point)
+  if (node.name !== 'integral' || !start || !end || start.im !== 0 || end.im !== 0)
+    return opaque(keyOf(node), point.index)
+  const before = point.bound.get(name)
+  const half = (end.re - start.re) / parts / 2
+  let total = complex(0)
+  for (let part = 0; part < parts; ++part) {
+    const middle = start.re + half * (2 * part + 1)
+    for (const [place, weight] of gauss) {
+      point.bound.set(name, complex(middle + half * place))
+      total = c.plus(total, c.times(complex(weight * half), valueAt(body, point)))
+    }
   }
   if (before) point.bound.set(name, before)
   else point.bound.delete(name)

@@ -195,14 +195,32 @@ export function childrenOf(node: Node): readonly Node[] {
   }
 }
 
-/** The symbols of a tree, by key. */
-export function symbolsOf(
-  node: Node,
-  found: Map<string, Node & { kind: 'symbol' }> = new Map(),
-): Map<string, Node & { kind: 'symbol' }> {
-  if (node.kind === 'symbol') found.set(keyOf(node), node)
-  else for (const child of childrenOf(node)) symbolsOf(child, found)
+type SymbolNode = Node & { kind: 'symbol' }
+
+/** The free symbols of a tree, by key. */
+export function symbolsOf(node: Node, found: Map<string, SymbolNode> = new Map()): Map<string, SymbolNode> {
+  if (node.kind === 'symbol') {
+    found.set(keyOf(node), node)
+    return found
+  }
+  const variable = boundVariable(node)
+  if (variable === undefined) for (const child of childrenOf(node)) symbolsOf(child, found)
+  else {
+    for (const [key, symbol] of childrenOf(node).reduce((inner, child) => symbolsOf(child, inner), new Map()))
+      if (symbol.name !== variable) found.set(key, symbol)
+  }
   return found
+}
+
+// The variable of a sum, a product or a definite integral.
+function boundVariable(node: Node): string | undefined {
+  const variable =
+    node.kind === 'series'
+      ? node.variable
+      : node.kind === 'calculus' && node.name === 'integral' && node.args.length === 4
+        ? node.args[1]
+        : undefined
+  return variable?.kind === 'symbol' ? variable.name : undefined
 }
 
 export function isSet(node: Node): boolean {
