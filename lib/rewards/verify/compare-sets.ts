@@ -68,7 +68,7 @@ function exactlyEqual(a: Node, b: Node): boolean {
   if (x && y) return equal(x, y)
   if (keyOf(a) === keyOf(b)) return true
   const plain = (node: Node) => !isRelation(node) && !collections.includes(node.kind)
-  return !x && !y && plain(a) && plain(b) && equalAtPoints(a, b, true)
+  return plain(a) && plain(b) && equalAtPoints(a, b, true)
 }
 
 function equalItems(gold: Items, answer: Items, equalTo: Equal): boolean {

@@ -8,7 +8,8 @@ import { normalizeLatex } from './normalize.js'
 import { parseLatex } from './parse-math.js'
 import type { PlainArithmetic, PlainNumber } from './plain-numbers.js'
 import { decimal } from './rational.js'
-import { type Node, percentOf, setOf } from './tree.js'
+import { isRelation } from './relations.js'
+import { isSet, type Node, percentOf, setOf } from './tree.js'
 
 export interface ReadAnswer {
   /** The parsed answer. */
@@ -53,7 +54,10 @@ function readCandidate(candidate: Candidate, strict: boolean): ReadAnswer {
   if (candidate.kind === 'box') return readLatex(boxedContent(candidate.content, true), strict)
   const read = candidate.environments.map(({ content, percent }) => {
     const { node, text } = readLatex(boxedContent(content, false), strict)
-    return { node: node && percent ? percentOf(node) : node, text }
+    // Percent of an equation or a set means nothing.
+    const hundredths =
+      node && !isRelation(node) && !isSet(node) && node.kind !== 'tuple' ? percentOf(node) : undefined
+    return { node: percent ? hundredths : node, text }
   })
   const nodes = read.flatMap(({ node }) => node ?? [])
   if (read.length > 1 && nodes.length === read.length) {

@@ -19,7 +19,7 @@ const lastText = /\\(?:text|mbox)\{/
 
 /** The text without the units at its end; itself where nothing else would be left. */
 export function withoutUnits(text: string, strict: boolean): string {
-  text = withoutLastText(text, strict)
+  text = withoutLastText(text, strict).trim() || text
   for (let round = 0; round < 2; ++round) {
     const cut = Math.max(0, text.length - tailLength)
     const shorter = text.slice(0, cut) + text.slice(cut).replace(lastUnit, '$1')
