@@ -69,10 +69,11 @@ export function boxedStretch(text: string): { start: number; end: number } | und
 export function completeBoxes(text: string): string[] {
   const found: string[] = []
   let from = 0
-  for (const start of occurrences(text, '\\boxed{')) {
+  const starts = [...occurrences(text, '\\boxed{'), ...occurrences(text, '\\fbox{')].sort((a, b) => a - b)
+  for (const start of starts) {
     if (start < from) continue
     if (found.length >= mostBoxes) break
-    const open = start + '\\boxed'.length
+    const open = text.indexOf('{', start)
     const end = closingBrace(text, open, text.length)
     if (end < 0) break
     found.push(text.slice(open + 1, end).trim())

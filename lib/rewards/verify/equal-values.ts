@@ -12,8 +12,8 @@ import { isPercentOf, keyOf, type Node, symbolsOf } from './tree.js'
 const chopped = 2 ** -50
 /** Relative error of doubles after a few hundred operations. */
 const roundOff = 1e-11
-/** Strict: decimals agree to six digits, of the value rather than after the point. */
-const strictDecimals = 5e-7
+/** Strict: decimals also agree to five digits of the value, not only to six places after the point. */
+const strictDecimals = 1e-5
 
 function isFloat(node: Node): boolean {
   return node.kind === 'float' || (isPercentOf(node) && node.args[0].kind === 'float')
@@ -117,7 +117,8 @@ function equalDecimals(gold: Node, answer: Node, strict: boolean): boolean {
   const y = b ? { re: toNumber(b), im: 0 } : complexConstant(answer)
   if (!x || !y) return equalAtPoints(gold, answer, strict)
   if (isWhole(gold) || isWhole(answer)) return x.re === y.re && x.im === y.im
-  if (strict) return modulus(minus(x, y)) <= strictDecimals * Math.max(modulus(x), modulus(y))
+  // Strictly, tiny numbers are not all alike.
+  if (strict && modulus(minus(x, y)) > strictDecimals * Math.max(modulus(x), modulus(y))) return false
   return toSixPlaces(x.re) === toSixPlaces(y.re) && toSixPlaces(x.im) === toSixPlaces(y.im)
 }
 

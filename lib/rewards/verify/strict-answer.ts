@@ -29,7 +29,7 @@ export function readStrictAnswer(text: string): ReadAnswer | { refusal: StrictRe
   if (boxes.length > 0) {
     const contents = new Set(boxes.map(box => normalizeLatex(innerBox(box), true)))
     if (contents.size > 1) return { refusal: 'several answers' }
-    return readLatex(innerBox(boxes[0] as string), true)
+    return readLatex(innerBox(boxes[0] as string).replace(/\.$/, ''), true)
   }
   const marked = readAnswer(part, { strict: true, groups: ['hope', 'final', 'answerColon'] })
   return marked.node || marked.text !== '' ? marked : { refusal: 'no marked answer' }

@@ -35,6 +35,10 @@ function withoutLastText(text: string, strict: boolean): string {
   // A brace must close behind the one that opens.
   const shorter = text.slice(0, start).trim()
   // What says more than a unit is part of the answer.
-  if (strict && /[\d\\]|\b(?:or|and)\b/.test(text.slice(start + 5))) return text
+  const said = text
+    .slice(start)
+    .replace(lastText, '')
+    .replace(/\^\{?\d\}?/g, '')
+  if (strict && /[\d\\]|\b(?:or|and)\b/.test(said)) return text
   return shorter === '' ? text : shorter
 }
