@@ -43,9 +43,23 @@ interface Slot {
 }
 
 const batchSize = 64
+/** Characters of a batch: copying them keeps the main thread for a few milliseconds at most. */
+const batchCharacters = 500_000
 const resourceLimits = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 2 }
 /** Starts of workers that fail before they are ready, after which the pool gives up. */
 const mostFailedStarts = 5
+
+// How many of the waiting items go out together: their share, as long as their texts are not too long in all.
+function batchLength(queue: readonly Job[], share: number): number {
+  const most = Math.min(batchSize, share)
+  let characters = 0
+  for (let i = 0; i < most; ++i) {
+    const { gold, prediction } = queue[i] as Job
+    characters += gold.length + prediction.length
+    if (characters > batchCharacters) return Math.max(1, i)
+  }
+  return most
+}
 
 /** A pool of threads that check answers. Idle threads do not keep the process alive; `dispose` ends them at once. */
 export class AnswerPool {
@@ -134,7 +148,7 @@ export class AnswerPool {
       if (running >= this.#size || this.#queue.length === 0) break
       if (!slot.ready || slot.jobs.length > 0) continue
       const share = Math.ceil(this.#queue.length / (this.#size - running))
-      this.#send(slot, this.#queue.splice(0, Math.min(batchSize, share)))
+      this.#send(slot, this.#queue.splice(0, batchLength(this.#queue, share)))
     }
     this.#watch()
   }

@@ -18,36 +18,52 @@ import {
 } from './rational.js'
 import { isIntegerNode, type Node } from './tree.js'
 
+type Values = ReadonlyMap<string, Rational>
+
+const none: Values = new Map()
 const cache = new WeakMap<object, { value: Rational | undefined }>()
 
 /** The rational value of a tree, or undefined. Decimal numbers count as the fractions they are written as. */
 export function exactValue(node: Node): Rational | undefined {
   const known = cache.get(node)
   if (known) return known.value
-  const value = evaluate(node, new Budget(limits.nodes))
+  const value = evaluate(node, new Budget(limits.nodes), none)
   cache.set(node, { value })
   return value
 }
 
-function evaluate(node: Node, budget: Budget): Rational | undefined {
+/** The rational value of a quotient of polynomials with these values for its symbols; undefined for other trees. */
+export function exactValueAt(node: Node, values: Values): Rational | undefined {
+  return isPolynomialQuotient(node) ? evaluate(node, new Budget(limits.nodes), values) : undefined
+}
+
+function isPolynomialQuotient(node: Node): boolean {
+  if (node.kind === 'number' || node.kind === 'symbol') return true
+  if (node.kind === 'add' || node.kind === 'mul') return node.args.every(isPolynomialQuotient)
+  return node.kind === 'pow' && isIntegerNode(node.exponent) && isPolynomialQuotient(node.base)
+}
+
+function evaluate(node: Node, budget: Budget, values: Values): Rational | undefined {
   if (!budget.spend()) return undefined
   switch (node.kind) {
     case 'number':
     case 'float':
       return node.value
+    case 'symbol':
+      return values.get(node.name)
     case 'add':
-      return fold(node.args, zero, add, budget)
+      return fold(node.args, zero, add, budget, values)
     case 'mul':
-      return fold(node.args, one, multiply, budget)
+      return fold(node.args, one, multiply, budget, values)
     case 'pow': {
-      const base = evaluate(node.base, budget)
-      const exponent = base && evaluate(node.exponent, budget)
+      const base = evaluate(node.base, budget, values)
+      const exponent = base && evaluate(node.exponent, budget, values)
       return base && exponent && power(base, exponent)
     }
     case 'call':
-      return evaluateCall(node.name, node.args, budget)
+      return evaluateCall(node.name, node.args, budget, values)
     case 'series':
-      return evaluateSeries(node, budget)
+      return evaluateSeries(node, budget, values)
     default:
       return undefined
   }
@@ -58,24 +74,30 @@ function fold(
   start: Rational,
   combine: (a: Rational, b: Rational) => Rational | undefined,
   budget: Budget,
+  values: Values,
 ): Rational | undefined {
   let total: Rational | undefined = start
   for (const arg of args) {
-    const value = evaluate(arg, budget)
+    const value = evaluate(arg, budget, values)
     total = value && combine(total, value)
     if (!total) return undefined
   }
   return total
 }
 
-function evaluateCall(name: string, args: readonly Node[], budget: Budget): Rational | undefined {
-  const values: Rational[] = []
+function evaluateCall(
+  name: string,
+  args: readonly Node[],
+  budget: Budget,
+  values: Values,
+): Rational | undefined {
+  const found: Rational[] = []
   for (const arg of args) {
-    const value = evaluate(arg, budget)
+    const value = evaluate(arg, budget, values)
     if (!value) return undefined
-    values.push(value)
+    found.push(value)
   }
-  const [first = zero, second = zero] = values
+  const [first = zero, second = zero] = found
   switch (name) {
     case 'abs':
       return first.n < 0n ? negate(first) : first
@@ -93,13 +115,13 @@ function evaluateCall(name: string, args: readonly Node[], budget: Budget): Rati
       return whole && subtract(first, whole)
     }
     case 'max':
-      return values.reduce((a, b) => (compare(a, b) >= 0 ? a : b))
+      return found.reduce((a, b) => (compare(a, b) >= 0 ? a : b))
     case 'min':
-      return values.reduce((a, b) => (compare(a, b) <= 0 ? a : b))
+      return found.reduce((a, b) => (compare(a, b) <= 0 ? a : b))
     case 'gcd':
-      return values.every(isInteger) ? integer(values.map(value => value.n).reduce(commonDivisor)) : undefined
+      return found.every(isInteger) ? integer(found.map(value => value.n).reduce(commonDivisor)) : undefined
     case 'lcm':
-      return values.every(isInteger) ? commonMultiple(values.map(value => value.n)) : undefined
+      return found.every(isInteger) ? commonMultiple(found.map(value => value.n)) : undefined
     case 'log':
       return wholeLogarithm(first, second)
     default:
@@ -161,14 +183,18 @@ function wholeLogarithm(a: Rational, b: Rational): Rational | undefined {
   return undefined
 }
 
-function evaluateSeries(node: Node & { kind: 'series' }, budget: Budget): Rational | undefined {
-  const from = evaluate(node.from, budget)
-  const to = from && evaluate(node.to, budget)
+function evaluateSeries(
+  node: Node & { kind: 'series' },
+  budget: Budget,
+  values: Values,
+): Rational | undefined {
+  const from = evaluate(node.from, budget, values)
+  const to = from && evaluate(node.to, budget, values)
   if (!from || !to || !isInteger(from) || !isInteger(to)) return undefined
   if (to.n - from.n >= BigInt(limits.terms) || node.variable.kind !== 'symbol') return undefined
   let total: Rational | undefined = node.name === 'sum' ? zero : one
   for (let i = from.n; i <= to.n && total; ++i) {
-    const value = evaluate(withSymbol(node.body, node.variable.name, i, budget), budget)
+    const value = evaluate(withSymbol(node.body, node.variable.name, i, budget), budget, values)
     total = value && (node.name === 'sum' ? add(total, value) : multiply(total, value))
   }
   return total
