@@ -5,7 +5,7 @@ import { limits } from './limits.js'
 import { constantOf, orderOf } from './order.js'
 import { equal } from './rational.js'
 import { isAssignment, isRelation, lastRelation, relationsOf } from './relations.js'
-import { keyOf, type Node, type Relation } from './tree.js'
+import { keyOf, type Node, type Relation, symbolsOf } from './tree.js'
 
 export type Equal = (gold: Node, answer: Node) => boolean
 
@@ -68,7 +68,8 @@ function exactlyEqual(a: Node, b: Node): boolean {
   if (x && y) return equal(x, y)
   if (keyOf(a) === keyOf(b)) return true
   const plain = (node: Node) => !isRelation(node) && !collections.includes(node.kind)
-  return plain(a) && plain(b) && equalAtPoints(a, b, true)
+  const symbolic = symbolsOf(a).size + symbolsOf(b).size > 0
+  return symbolic && plain(a) && plain(b) && equalAtPoints(a, b, true)
 }
 
 function equalItems(gold: Items, answer: Items, equalTo: Equal): boolean {

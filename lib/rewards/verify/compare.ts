@@ -3,7 +3,7 @@ import { equalRelations } from './compare-relations.js'
 import { equalSets, solutionSet } from './compare-sets.js'
 import { equalValues } from './equal-values.js'
 import { isAssignment, isEquation, isRelation, lastRelation, relationsOf } from './relations.js'
-import { isSet, keyOf, type Node } from './tree.js'
+import { isSet, keyOf, type Node, symbolsOf } from './tree.js'
 
 /** True where the answer's tree equals the reference's. */
 export function equalTrees(gold: Node, answer: Node, strict: boolean): boolean {
@@ -17,7 +17,11 @@ export function equalTrees(gold: Node, answer: Node, strict: boolean): boolean {
   const readsRight = answerEquates && (!strict || isAssignment(answer))
   if (readsRight && !goldEquates && isRelation(answer)) answer = lastRelation(answer).right
   else if (goldAssigns && !answerEquates && isRelation(gold)) gold = lastRelation(gold).right
-  if (isRelation(gold) && isSet(answer)) gold = solutionSet(gold) ?? gold
+  if (isRelation(gold) && isSet(answer)) {
+    // Without a symbol, every number is a solution, or none.
+    if (symbolsOf(gold).size === 0) return false
+    gold = solutionSet(gold) ?? gold
+  }
   if (gold.kind === 'undefined' || (gold.kind === 'infinity' && gold.sign === 0)) return false
   if (keyOf(gold) === keyOf(answer)) return true
   if (isRelation(gold) && isRelation(answer)) return equalRelations(gold, answer)

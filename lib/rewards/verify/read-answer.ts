@@ -9,7 +9,7 @@ import { parseLatex } from './parse-math.js'
 import type { PlainArithmetic, PlainNumber } from './plain-numbers.js'
 import { decimal } from './rational.js'
 import { isRelation } from './relations.js'
-import { isSet, type Node, percentOf, setOf } from './tree.js'
+import { type Node, percentOf, setOf } from './tree.js'
 
 export interface ReadAnswer {
   /** The parsed answer. */
@@ -54,9 +54,8 @@ function readCandidate(candidate: Candidate, strict: boolean): ReadAnswer {
   if (candidate.kind === 'box') return readLatex(boxedContent(candidate.content, true), strict)
   const read = candidate.environments.map(({ content, percent }) => {
     const { node, text } = readLatex(boxedContent(content, false), strict)
-    // Percent of an equation or a set means nothing.
-    const hundredths =
-      node && !isRelation(node) && !isSet(node) && node.kind !== 'tuple' ? percentOf(node) : undefined
+    // Percent of an equation or a tuple is no answer; of a set it is one that equals nothing.
+    const hundredths = node && !isRelation(node) && node.kind !== 'tuple' ? percentOf(node) : undefined
     return { node: percent ? hundredths : node, text }
   })
   const nodes = read.flatMap(({ node }) => node ?? [])
