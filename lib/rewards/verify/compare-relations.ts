@@ -68,7 +68,9 @@ function rootsAgree(ours: Node, theirs: Node, name: string): 'yes' | 'no' | 'unk
   for (let i = 0; i < trials; ++i) {
     const valueWith = (node: Node, x: Complex) => {
       const places = new Map([...symbolsOf(node).keys()].sort().map((key, place) => [key, place] as const))
-      const point: Point = { index: i, signs: 0, places, budget, bound: new Map([[name, x]]), peak: 0 }
+      // All symbols positive, then all negative.
+      const signs = i % 2 === 0 ? 0 : 0xffff
+      const point: Point = { index: i, signs, places, budget, bound: new Map([[name, x]]), peak: 0 }
       return { value: valueAt(node, point), peak: point.peak }
     }
     const root = fractionalRoot(x => valueWith(ours, x).value)
