@@ -22,6 +22,7 @@ export type { PolicyConfig, PolicyOptions } from './policy/config.js'
 export type { SequenceLogProbs } from './policy/policy-model.js'
 export { CharacterTokenizer, type Tokenizer } from './policy/tokenizer-simple.js'
 export { type Accuracy, type AccuracyOptions, measureAccuracy } from './rewards/accuracy.js'
+export { type MathReward, type MathRewardOptions, mathReward } from './rewards/math.js'
 export {
   type Reward,
   type RewardInput,
@@ -31,6 +32,12 @@ export {
   scoreCompletions,
 } from './rewards/reward.js'
 export type { EvaluationSet, Task, TaskItem } from './rewards/task.js'
+export {
+  type AnswerVerdict,
+  isReadableReference,
+  type VerifyAnswerOptions,
+  verifyAnswer,
+} from './rewards/verify/verify-answer.js'
 export type { Completion, SampleOptions, SampleProgress } from './sampler/options.js'
 export {
   Policy,
