@@ -75,6 +75,7 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     .description('complete prompts with a checkpoint')
     .argument('<checkpoint>', 'checkpoint folder, or a run folder for its newest one')
     .option('--prompt <text>', 'what to complete; - for the lines of stdin')
+    .option('--raw', 'take the prompt as it is, without the chat template', false)
     .option('--n <count>', 'completions per prompt', integer(1), 4)
     .option('--temperature <t>', 'softmax temperature, 0 = greedy', number(0), 0.6)
     .option('--max-tokens <count>', 'most new tokens', integer(1), 64)
