@@ -102,6 +102,27 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     })
 
   program
+    .command('data')
+    .description('look at data files')
+    .command('inspect')
+    .description('columns, counts, lengths, and the first rows as the model will see them')
+    .argument('<file>', '.parquet, or .jsonl with one object per line')
+    .option('--tokenizer <folder>', 'model folder whose tokenizer and template are used')
+    .option('--template <name>', "auto (the model's own), luffy, none, or a file", 'auto')
+    .option('--column <name=column>', 'of prompt, demonstration, answer, source (repeatable)', collect, [])
+    .option('--reward <name>', 'that has to read the answers', 'exactMatch')
+    .option('--max-prompt-length <tokens>', 'leave out longer prompts', integer(1))
+    .option('--max-completion-length <tokens>', 'leave out rows with longer demonstrations', integer(1))
+    .option('--rows <count>', 'rows to show', integer(0), 2)
+    .option('--sample <count>', 'most rows whose lengths are measured', integer(1), 2000)
+    .option('--skip-bad-rows', 'count rows that cannot be read instead of stopping', false)
+    .option('--json', 'print JSON', false)
+    .action(async (file, options) => {
+      const { runDataInspect } = await import('./data-inspect.js')
+      finish(await runDataInspect(file, options))
+    })
+
+  program
     .command('methods')
     .description('list the methods and what each minimizes')
     .option('--json', 'as JSON', false)

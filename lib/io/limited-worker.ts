@@ -73,6 +73,13 @@ export class LimitedWorker {
     return worker
   }
 
+  /** Ends the worker after the calls so far; a later call starts another one. */
+  close(): void {
+    this.#last = this.#last.then(async () => {
+      await this.#worker?.terminate()
+    })
+  }
+
   #reply(worker: Worker, timeoutMs: number, begin: () => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {

@@ -1,15 +1,23 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
+import { defaultColumns } from '../data/rows.js'
 import { ConfigError } from '../errors.js'
 import { methods, resolveMethod } from '../methods/index.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { nearestName } from '../options.js'
+import { rewardNames } from '../rewards/named-rewards.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 const count = z.int().min(1)
 const share = z.number().min(0).max(1)
+
+/** Defaults that other modules ask for. */
+export const trainConfigDefaults = { bestBy: 'hard' } as const
+
+const path = z.string().min(1)
+const paths = z.union([path, z.array(path).min(1)])
 
 const schema = z.strictObject({
   // core
@@ -25,6 +33,30 @@ const schema = z.strictObject({
       testSize: count.max(100_000).default(200),
     })
     .prefault({}),
+  /** Files of prompts, in place of the task. */
+  data: z
+    .strictObject({
+      train: paths,
+      eval: paths.optional(),
+      columns: z
+        .strictObject({
+          prompt: path.default(defaultColumns.prompt),
+          demonstration: path.default(defaultColumns.demonstration),
+          answer: path.default(defaultColumns.answer),
+          source: path.default(defaultColumns.source),
+        })
+        .prefault({}),
+      /** auto: the model's own; luffy; none; or a file. */
+      template: path.default('auto'),
+      reward: z.enum(rewardNames).default('exactMatch'),
+      maxPromptLength: count.default(1024),
+      skipBadRows: z.boolean().default(false),
+      /** Rows among which the order is random. */
+      windowRows: count.default(4096),
+      /** Most prompts per evaluation set. */
+      evalRows: count.default(200),
+    })
+    .optional(),
   outputDir: z.string().min(1).default('runs'),
   runName: z
     .string()
@@ -91,7 +123,7 @@ const schema = z.strictObject({
   evalSteps: z.int().min(0).default(25),
   evalTemperature: z.number().min(0).default(0.6),
   /** The set whose accuracy chooses the best checkpoint. */
-  bestBy: z.string().default('hard'),
+  bestBy: z.string().default(trainConfigDefaults.bestBy),
   /** Steps between checkpoints; one is always saved at the end. */
   saveSteps: count.default(50),
   saveTotalLimit: count.default(2),

@@ -258,7 +258,7 @@ test.serial('bad files are refused, each by name', async t => {
     const begun = performance.now()
     await t.throwsAsync(loadTokenizer(folder), { instanceOf: TokenizerError, message }, String(message))
     const spent = performance.now() - begun
-    t.true(spent < 2000, `${message}: ${spent} ms`)
+    t.true(spent < 10_000, `${message}: ${spent} ms`)
   }
   await writeFile(path, JSON.stringify(good))
   const config = join(folder, 'tokenizer_config.json')
