@@ -1,7 +1,10 @@
-// A worker thread for work that somebody else's input can make endless or huge: one request at a time, each with a
-// time limit, in a heap of its own. What goes wrong there ends the worker and not the process; the next call starts
-// another one. Workers do not keep the process alive while they have nothing to do.
-import { parentPort, Worker } from 'node:worker_threads'
+// A process beside this one, for work that somebody else's input can make endless or huge: one request at a time, each
+// with a time limit, in a heap of its own. What goes wrong there ends that process alone; the next call starts another.
+// It is a process and no thread, because V8 ends the whole process when one large allocation passes a thread's limit.
+// Workers do not keep this process alive while they have nothing to do, and end with it.
+import { type ChildProcess, fork } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
 
 export interface LimitedWorkerOptions {
   /** Most memory of the worker's heap, in MiB (buffers are not part of it: requests must be bounded otherwise). */
@@ -23,18 +26,23 @@ export class WorkerFailure extends Error {
 
 type Reply = { ready: true } | { value: unknown } | { error: string }
 
-// Starting a thread can take long on a busy machine; it is not part of the work.
+// Starting a process can take long on a busy machine; it is not part of the work.
 const startLimitMs = 60_000
 
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 export class LimitedWorker {
-  readonly #module: URL
+  readonly #module: string
   readonly #options: LimitedWorkerOptions
-  #worker: Worker | undefined
+  #worker: ChildProcess | undefined
   #last: Promise<unknown> = Promise.resolve()
 
   /** `module`: a file that calls `serveRequests`. */
   constructor(module: URL, options: LimitedWorkerOptions) {
-    this.#module = module
+    this.#module = fileURLToPath(module)
     this.#options = options
   }
 
@@ -42,30 +50,35 @@ export class LimitedWorker {
    * What the worker answers. Rejects with a plain Error of its message where the work threw, and with a WorkerFailure
    * where the worker had to be ended.
    */
-  call<Result>(request: unknown, timeoutMs: number): Promise<Result> {
+  call<Result>(request: object, timeoutMs: number): Promise<Result> {
     const result = this.#last.then(() => this.#run(request, timeoutMs))
     this.#last = result.catch(() => {})
     return result as Promise<Result>
   }
 
-  async #run(request: unknown, timeoutMs: number): Promise<unknown> {
-    const worker = this.#worker ?? (await this.#start())
-    worker.ref()
-    try {
-      return await this.#reply(worker, timeoutMs, () => worker.postMessage(request))
-    } finally {
-      worker.unref()
-    }
+  /** Ends the worker after the calls so far; a later call starts another one. */
+  close(): void {
+    this.#last = this.#last.then(() => this.#end())
   }
 
-  async #start(): Promise<Worker> {
-    const worker = new Worker(this.#module, {
-      resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMb },
-      execArgv: [],
+  async #run(request: object, timeoutMs: number): Promise<unknown> {
+    const worker = this.#worker ?? (await this.#start())
+    return await this.#reply(worker, timeoutMs, () => worker.send(request))
+  }
+
+  async #start(): Promise<ChildProcess> {
+    const worker = fork(this.#module, {
+      execArgv: [`--max-old-space-size=${this.#options.heapMb}`],
+      serialization: 'advanced',
+      // V8 says on stderr that its heap is full; here that is an error of the caller's.
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       env: {},
+      cwd: tmpdir(),
     })
-    worker.on('error', () => {}) // while nobody waits; who waits has a listener of his own
-    worker.on('exit', () => {
+    running.add(worker)
+    worker.on('error', () => {}) // while nobody waits; who waits is told by its exit
+    worker.once('exit', () => {
+      running.delete(worker)
       if (this.#worker === worker) this.#worker = undefined
     })
     this.#worker = worker
@@ -73,34 +86,37 @@ export class LimitedWorker {
     return worker
   }
 
-  /** Ends the worker after the calls so far; a later call starts another one. */
-  close(): void {
-    this.#last = this.#last.then(async () => {
-      await this.#worker?.terminate()
-    })
+  #end(): void {
+    this.#worker?.kill('SIGKILL')
+    this.#worker = undefined
   }
 
-  #reply(worker: Worker, timeoutMs: number, begin: () => void): Promise<unknown> {
+  #reply(worker: ChildProcess, timeoutMs: number, begin: () => void): Promise<unknown> {
+    worker.ref()
+    worker.channel?.ref()
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         clearTimeout(timer)
         worker.off('message', onMessage).off('error', onError).off('exit', onExit)
+        worker.unref()
+        worker.channel?.unref()
         settle()
       }
-      const onMessage = (reply: Reply) =>
+      const onMessage = (reply: unknown) =>
         finish(() => {
-          if ('error' in reply) reject(new Error(reply.error))
-          else resolve('value' in reply ? reply.value : undefined)
+          const { error, value } = reply as { error?: string; value?: unknown }
+          if (error === undefined) resolve(value)
+          else reject(new Error(error))
         })
-      const onError = (error: NodeJS.ErrnoException) => {
-        const full = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-        const message = full ? `needs more than ${this.#options.heapMb} MiB of memory` : error.message
-        finish(() => reject(new WorkerFailure(full ? 'memory' : 'crash', message)))
-      }
-      const onExit = () => finish(() => reject(new WorkerFailure('crash', 'the worker ended')))
+      const onError = (error: Error) => finish(() => reject(new WorkerFailure('crash', error.message)))
+      const onExit = (_: number | null, signal: string | null) =>
+        finish(() => {
+          const full = signal === 'SIGABRT' || signal === 'SIGTRAP'
+          const message = full ? `needs more than ${this.#options.heapMb} MiB of memory` : 'the worker ended'
+          reject(new WorkerFailure(full ? 'memory' : 'crash', message))
+        })
       const timer = setTimeout(() => {
-        if (this.#worker === worker) this.#worker = undefined
-        void worker.terminate()
+        this.#end()
         finish(() => reject(new WorkerFailure('time', `takes longer than ${timeoutMs / 1000} s`)))
       }, timeoutMs)
       worker.on('message', onMessage).on('error', onError).on('exit', onExit)
@@ -111,14 +127,16 @@ export class LimitedWorker {
 
 /** The other side: answers each request of a LimitedWorker. Call it once, in the worker's module. */
 export function serveRequests<Request>(answer: (request: Request) => unknown): void {
-  parentPort?.on('message', async (request: Request) => {
-    let reply: Reply
+  const send = (reply: Reply) => process.send?.(reply)
+  process.on('message', async (request: Request) => {
     try {
-      reply = { value: await answer(request) }
+      send({ value: await answer(request) })
     } catch (error) {
-      reply = { error: error instanceof Error ? error.message : String(error) }
+      send({ error: error instanceof Error ? error.message : String(error) })
     }
-    parentPort?.postMessage(reply)
   })
-  parentPort?.postMessage({ ready: true } satisfies Reply)
+  // Ctrl-C in a terminal reaches every process; whether to stop is decided by the one that asked.
+  process.on('SIGINT', () => {})
+  process.once('disconnect', () => process.exit())
+  send({ ready: true })
 }

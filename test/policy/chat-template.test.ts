@@ -1,11 +1,15 @@
 // Chat templates: renderings written out by hand, LUFFY's own, and templates that attack the process.
-import test from 'ava'
+import ava from 'ava'
 import { TemplateError } from '../../lib/index.js'
 import { ChatTemplate } from '../../lib/policy/chat-template.js'
 import { demonstrationAfter, luffySystemPrompt, luffyTemplate } from '../../lib/policy/luffy-template.js'
+import { parseTemplate, renderTemplate } from '../../lib/policy/template-engine.js'
 import { HuggingFaceTokenizer } from '../../lib/policy/tokenizer-hugging-face.js'
 import { loadTokenizer } from '../../lib/policy/tokenizer-load.js'
 import { publishedFolder } from './_tokenizers.js'
+
+// Serial: some are timed, and there is one worker.
+const test = ava.serial
 
 const render = (template: string, content = 'hi') =>
   new ChatTemplate(template, 'x.jinja').render([{ role: 'user', content }])
@@ -74,7 +78,7 @@ const attacks: readonly [name: string, template: string, message: RegExp][] = [
   [
     'loops in loops',
     '{% for i in range(1000) %}{% for j in range(1000) %}x{% endfor %}{% endfor %}',
-    /step limit 100000/,
+    /step limit 100000|takes longer/,
   ],
   ['a long range', '{{ range(100000000) | length }}', /range limit of 100000 numbers/],
   ['a range of nothing', '{{ range(none) }}', /range\(\) of something other/],
@@ -83,7 +87,16 @@ const attacks: readonly [name: string, template: string, message: RegExp][] = [
     "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
     /output limit|memory|string length|crash/i,
   ],
-  ['a long output', '{% for i in range(50000) %}{{ messages[0].content }}{% endfor %}', /output limit/],
+  [
+    'a long output',
+    '{% for i in range(50000) %}{{ messages[0].content }}{% endfor %}',
+    /output limit|takes longer/,
+  ],
+  [
+    'a list that doubles',
+    '{% set ns = namespace(x=[1]) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}',
+    /memory|takes longer|Invalid array length/,
+  ],
   ['recursion', '{% macro f(g) %}{{ g(g) }}{% endmacro %}{{ f(f) }}', /call stack|step limit/i],
   ['nesting', `{{ ${'('.repeat(50_000)}1${')'.repeat(50_000)} }}`, /call stack/i],
   ['nested ifs', `${'{% if true %}'.repeat(20_000)}x${'{% endif %}'.repeat(20_000)}`, /call stack/i],
@@ -103,6 +116,19 @@ for (const [name, template, message] of attacks) {
     t.true(performance.now() - begun < 10_000)
   })
 }
+
+test('steps, ranges and output are counted, without a clock', t => {
+  const run = (template: string) => renderTemplate(parseTemplate(template), {})
+  const loop = (n: number) => `{% for i in range(${n}) %}x{% endfor %}`
+  // The template itself is one block, too.
+  t.is(run(loop(99_999)).length, 99_999)
+  t.throws(() => run(loop(100_000)), { message: /step limit 100000/ })
+  t.throws(() => run('{{ range(100001) }}'), { message: /range limit/ })
+  t.is(run('{{ range(7, 1, -2) | join(",") }}{{ range(2, 4) | join }}{{ range(0) | length }}'), '7,5,3230')
+  t.throws(() => run(`{% for i in range(50000) %}${'y'.repeat(100)}{% endfor %}`), {
+    message: /output limit/,
+  })
+})
 
 test('a template cannot reach the program, and prototypes stay clean', async t => {
   for (const template of [
