@@ -1,12 +1,11 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
-import { defaultColumns } from '../data/rows.js'
 import { ConfigError } from '../errors.js'
 import { methods, resolveMethod } from '../methods/index.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { nearestName } from '../options.js'
-import { rewardNames } from '../rewards/named-rewards.js'
+import { dataSchema } from './data-config.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
@@ -15,9 +14,6 @@ const share = z.number().min(0).max(1)
 
 /** Defaults that other modules ask for. */
 export const trainConfigDefaults = { bestBy: 'hard' } as const
-
-const path = z.string().min(1)
-const paths = z.union([path, z.array(path).min(1)])
 
 const schema = z.strictObject({
   // core
@@ -34,29 +30,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   /** Files of prompts, in place of the task. */
-  data: z
-    .strictObject({
-      train: paths,
-      eval: paths.optional(),
-      columns: z
-        .strictObject({
-          prompt: path.default(defaultColumns.prompt),
-          demonstration: path.default(defaultColumns.demonstration),
-          answer: path.default(defaultColumns.answer),
-          source: path.default(defaultColumns.source),
-        })
-        .prefault({}),
-      /** auto: the model's own; luffy; none; or a file. */
-      template: path.default('auto'),
-      reward: z.enum(rewardNames).default('exactMatch'),
-      maxPromptLength: count.default(1024),
-      skipBadRows: z.boolean().default(false),
-      /** Rows among which the order is random. */
-      windowRows: count.default(4096),
-      /** Most prompts per evaluation set. */
-      evalRows: count.default(200),
-    })
-    .optional(),
+  data: dataSchema.optional(),
   outputDir: z.string().min(1).default('runs'),
   runName: z
     .string()
