@@ -1,25 +1,21 @@
 // The training loop: sample, score, update, log, evaluate, save.
 
-import { batchIndices } from '../data/batches.js'
-import { AbortedError, ConfigError } from '../errors.js'
+import { AbortedError } from '../errors.js'
 import { checkOptions, checkSignal } from '../options.js'
-import { checkTokenizerFits } from '../policy/tokenizer-load.js'
 import { measureAccuracy } from '../rewards/accuracy.js'
-import type { Task, TaskItem } from '../rewards/task.js'
+import type { Task } from '../rewards/task.js'
 import { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
-import { dataTask } from './data-task.js'
 import type { TrainGroup } from './groups.js'
 import type { StepMetrics } from './metrics.js'
 import { type Rollout, rollOut } from './rollout.js'
 import type { CompletionRow } from './run-folder.js'
+import { bestSet, checkFits, itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
-import { opChainsTask } from './tasks.js'
 import {
   type ResolvedTrainConfig,
   resolveTrainConfig,
   type TrainConfig,
-  trainConfigDefaults,
   trainerOptionsOf,
 } from './train-config.js'
 import { Trainer } from './trainer.js'
@@ -104,38 +100,6 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   const checkpoint = run.newest ?? (await save(context))
   onEvent({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
   return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy: run.evaluation?.accuracy ?? {} }
-}
-
-async function namedTask(config: ResolvedTrainConfig, signal: AbortSignal | undefined): Promise<Task> {
-  const { data, ...rest } = config
-  return data === undefined ? opChainsTask(config.task) : dataTask({ ...rest, data }, signal)
-}
-
-/** The set by which checkpoints of data are compared: its first one where none is named. */
-function bestSet({ evaluations }: Task, { data, bestBy }: ResolvedTrainConfig): string {
-  const names = evaluations.map(({ name }) => name)
-  if (data === undefined || names.length === 0 || names.includes(bestBy)) return bestBy
-  if (bestBy === trainConfigDefaults.bestBy) return names[0] as string
-  throw new ConfigError(`bestBy: expected one of ${names.join(', ')}, got ${bestBy}`)
-}
-
-/** What would otherwise fail in the middle of a run. */
-function checkFits(task: Task, policy: Policy, config: ResolvedTrainConfig): void {
-  const { vocabSize, maxPositions } = policy.config
-  checkTokenizerFits(task.tokenizer, vocabSize, config.model)
-  const longest = (config.data?.maxPromptLength ?? 0) + config.maxCompletionLength
-  if (config.data === undefined || longest <= maxPositions) return
-  throw new ConfigError(
-    `data.maxPromptLength (${config.data.maxPromptLength}) and maxCompletionLength (${config.maxCompletionLength}) ` +
-      `are ${longest} tokens, the policy has ${maxPositions} positions`,
-    { hint: 'lower one of them' },
-  )
-}
-
-async function itemsOf(task: Task, config: ResolvedTrainConfig, step: number): Promise<readonly TaskItem[]> {
-  if (task.batch !== undefined) return await task.batch(config.seed, config.promptsPerStep, step)
-  const indices = batchIndices(config.seed, task.training.length, config.promptsPerStep, step)
-  return indices.map(i => task.training[i] as TaskItem)
 }
 
 interface Context {
