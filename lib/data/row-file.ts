@@ -6,6 +6,8 @@ import { openRegularFile, readFully } from '../io/regular-file.js'
 import { JsonLinesFile } from './json-lines.js'
 import { ParquetFile } from './parquet.js'
 
+const lfsPointer = 'version https://git-lfs'
+
 /** Rows of a file that are read at once. */
 export interface RowBlock {
   rows: number
@@ -44,9 +46,12 @@ export async function openRowFile(path: string): Promise<RowFile> {
   const extension = extname(path).toLowerCase()
   const { handle, size } = await openRegularFile(path, { error: DataError })
   try {
-    const head = Buffer.alloc(Math.min(4, size))
+    const head = Buffer.alloc(Math.min(lfsPointer.length, size))
     await readFully(handle, head, 0, path, DataError)
-    if (extension === '.parquet' || head.toString('latin1') === 'PAR1') {
+    if (head.toString('latin1') === lfsPointer) {
+      throw new DataError(`${path}: ${size} bytes, is a Git LFS pointer`, { path, hint: 'run git lfs pull' })
+    }
+    if (extension === '.parquet' || head.toString('latin1', 0, 4) === 'PAR1') {
       return await ParquetFile.open(path, handle, size)
     }
     if (['.jsonl', '.ndjson', '.json'].includes(extension))

@@ -135,8 +135,8 @@ export function serveRequests<Request>(answer: (request: Request) => unknown): v
       send({ error: error instanceof Error ? error.message : String(error) })
     }
   })
-  // Ctrl-C in a terminal reaches every process; whether to stop is decided by the one that asked.
-  process.on('SIGINT', () => {})
+  // Ctrl-C in a terminal and the end of a batch job reach every process; whether to stop is decided by the one that asked.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
   process.once('disconnect', () => process.exit())
   send({ ready: true })
 }

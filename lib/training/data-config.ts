@@ -24,6 +24,8 @@ export const dataSchema = z.strictObject({
   reward: z.enum(rewardNames).default('exactMatch'),
   maxPromptLength: count.default(1024),
   skipBadRows: z.boolean().default(false),
+  /** A row that a filter would leave out is an error. */
+  strict: z.boolean().default(false),
   /** Rows among which the order is random. */
   windowRows: count.default(4096),
   /** Most prompts per evaluation set. */

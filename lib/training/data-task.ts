@@ -34,6 +34,7 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
     DataSet.open(paths, {
       columns: namedColumns(data.columns),
       skipBadRows: data.skipBadRows,
+      strict: data.strict,
       windowRows: data.windowRows,
       filters: [readable, ...(filters ?? []), format.promptTooLong(data.maxPromptLength)],
       signal,

@@ -192,6 +192,12 @@ test('every epoch gives every row once, in an order of its own', t => {
   }
 })
 
+test('blocks come in another order in every epoch', t => {
+  const order = new RowOrder(new Array(20).fill(1), 5, 1) // a window has one row
+  const epochs = [0, 1, 2].map(epoch => Array.from({ length: 20 }, (_, i) => order.at(20 * epoch + i).block))
+  t.is(new Set(epochs.map(String)).size, 3)
+})
+
 test('a window holds few blocks, and the whole when it is large enough', t => {
   const counts = new Array(100).fill(10)
   const order = new RowOrder(counts, 1, 30)

@@ -142,6 +142,11 @@ test('files that are not files of rows', async t => {
     ['none.parquet', undefined, /no such file/],
     ['zero.parquet', undefined, /is a device, expected a regular file/],
     ['x.csv', 'a,b\n', /expected a file of type \.parquet or \.jsonl, got "\.csv"/],
+    [
+      'lfs.parquet',
+      'version https://git-lfs.github.com/spec/v1\noid sha256:1\n',
+      /56 bytes, is a Git LFS pointer; run git/,
+    ],
     ['empty.parquet', '', /0 bytes, too short/],
     ['json.parquet', '{"prompt": "not parquet at all"}\n', /does not begin with PAR1/],
     ['cut.parquet', good.subarray(0, -1), /does not end with PAR1/],

@@ -44,6 +44,7 @@ async function savePolicy(path: string, vocabSize: number, maxPositions: number)
       kvHeads: 1,
       maxPositions,
       initializerRange: 0.1,
+      eosTokenIds: vocabSize > 458 ? [456, 458] : [],
     },
     { device: 'cpu', seed: 3 },
   )
@@ -94,7 +95,8 @@ interface Logged {
   reward: number
   reason: string
   source: string
-  token_ids?: number[]
+  finish_reason: string
+  token_ids: number[]
 }
 
 async function completionsOf(run: string, step: number): Promise<Logged[]> {
@@ -119,10 +121,17 @@ test('two steps on a file, with its demonstrations as the policy should have wri
   t.regex(await readFile(join(folder.root, 'run/config.yaml'), 'utf8'), /bestBy: even/)
 
   const prompts: string[] = []
+  const stops = new Set<number>()
   for (const step of [1, 2]) {
     const rows = await completionsOf('run', step)
     const demonstrations = rows.filter(({ source }) => source === 'off')
-    t.is(rows.filter(({ source }) => source === 'on').length, 8)
+    const sampled = rows.filter(({ source }) => source === 'on')
+    t.is(sampled.length, 8)
+    for (const { finish_reason: reason, token_ids: ids } of sampled) {
+      const ends = ids.flatMap((id, i) => (id === 456 || id === 458 ? [i] : []))
+      t.deepEqual(ends, reason === 'stop' ? [ids.length - 1] : [], 'an end token is the last one')
+      if (reason === 'stop') stops.add(ids.at(-1) as number)
+    }
     prompts.push(...new Set(rows.map(({ prompt }) => prompt)))
     for (const { prompt, completion, reward, reason } of demonstrations) {
       const i = Number(/(\d+) \+ 1 = \?/.exec(prompt)?.[1])
@@ -141,6 +150,7 @@ test('two steps on a file, with its demonstrations as the policy should have wri
     )
     t.is(step2?.type === 'step' ? step2.metrics.offPolicyTokens : -1, tokens)
   }
+  t.true(stops.size > 0, 'no sample ended by itself')
   t.is(new Set(prompts).size, 8, 'no prompt comes twice within an epoch')
 })
 
@@ -225,6 +235,7 @@ test('what cannot work is said before the run folder is made', async t => {
       DataError,
       /no row is left; 0 of 1 rows; left out: unreadableAnswer 1/,
     ],
+    [{ data: { ...data, strict: true } }, DataError, /1 rows cannot be used: .*row 7 \(unreadableAnswer\)/],
     [{ data: { ...data, columns: { prompt: 'question' } } }, DataError, /no column "question" \(prompt\)/],
     [{ data: { ...data, template: 'auto' } }, ConfigError, /has no chat template; use luffy, none or a file/],
     [{ data: { ...data, reward: 'exact' as 'exactMatch' } }, ConfigError, /data\.reward/],
