@@ -67,12 +67,14 @@ export class LimitedWorker {
   }
 
   async #start(): Promise<ChildProcess> {
+    const libraryPath = process.env.LD_LIBRARY_PATH
     const worker = fork(this.#module, {
       execArgv: [`--max-old-space-size=${this.#options.heapMb}`],
       serialization: 'advanced',
       // V8 says on stderr that its heap is full; here that is an error of the caller's.
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      env: {},
+      // No NODE_OPTIONS: what this process is debugged or measured with is not for the worker.
+      env: libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath },
       cwd: tmpdir(),
     })
     running.add(worker)
