@@ -1,5 +1,14 @@
 // The public surface, names only.
 
+export { DataSet, type OpenDataOptions, type RowFilter } from './data/data-set.js'
+export { type TrainingRow, type WriteRowsOptions, writeTrainingRows } from './data/parquet-write.js'
+export {
+  emptyDemonstration,
+  type FormattedRow,
+  PromptFormat,
+  unreadableAnswer,
+} from './data/prompt-format.js'
+export type { DataColumns, DataRow } from './data/rows.js'
 export * from './errors.js'
 export { type MethodName, methods } from './methods/index.js'
 export {
@@ -18,10 +27,15 @@ export {
 export type { Method } from './methods/method.js'
 export type { Baseline } from './ops/group-advantages.js'
 export type { LossMetrics, LossReduction, Objective, Shaping } from './ops/policy-objective.js'
+export { type ChatMessage, ChatTemplate, type RenderOptions } from './policy/chat-template.js'
 export type { PolicyConfig, PolicyOptions } from './policy/config.js'
+export { demonstrationAfter, luffySystemPrompt, luffyTemplate } from './policy/luffy-template.js'
 export type { SequenceLogProbs } from './policy/policy-model.js'
+export { HuggingFaceTokenizer, StreamingDecoder } from './policy/tokenizer-hugging-face.js'
+export { loadTokenizer } from './policy/tokenizer-load.js'
 export { CharacterTokenizer, type Tokenizer } from './policy/tokenizer-simple.js'
 export { type Accuracy, type AccuracyOptions, measureAccuracy } from './rewards/accuracy.js'
+export { exactMatchReward } from './rewards/exact-match.js'
 export { type MathReward, type MathRewardOptions, mathReward } from './rewards/math.js'
 export {
   type Reward,

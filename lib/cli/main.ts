@@ -75,6 +75,7 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     .description('complete prompts with a checkpoint')
     .argument('<checkpoint>', 'checkpoint folder, or a run folder for its newest one')
     .option('--prompt <text>', 'what to complete; - for the lines of stdin')
+    .option('--raw', 'take the prompt as it is, without the chat template', false)
     .option('--n <count>', 'completions per prompt', integer(1), 4)
     .option('--temperature <t>', 'softmax temperature, 0 = greedy', number(0), 0.6)
     .option('--max-tokens <count>', 'most new tokens', integer(1), 64)
@@ -98,6 +99,27 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     .action(async (config, options) => {
       const { runValidate } = await import('./validate.js')
       finish(await runValidate(config, options.set))
+    })
+
+  program
+    .command('data')
+    .description('look at data files')
+    .command('inspect')
+    .description('columns, counts, lengths, and the first rows as the model will see them')
+    .argument('<file>', '.parquet, or .jsonl with one object per line')
+    .option('--tokenizer <folder>', 'model folder whose tokenizer and template are used')
+    .option('--template <name>', "auto (the model's own), luffy, none, or a file", 'auto')
+    .option('--column <name=column>', 'of prompt, demonstration, answer, source (repeatable)', collect, [])
+    .option('--reward <name>', 'that has to read the answers', 'exactMatch')
+    .option('--max-prompt-length <tokens>', 'leave out longer prompts', integer(1))
+    .option('--max-completion-length <tokens>', 'leave out rows with longer demonstrations', integer(1))
+    .option('--rows <count>', 'rows to show', integer(0), 2)
+    .option('--sample <count>', 'most rows whose lengths are measured', integer(1), 2000)
+    .option('--skip-bad-rows', 'count rows that cannot be read instead of stopping', false)
+    .option('--json', 'print JSON', false)
+    .action(async (file, options) => {
+      const { runDataInspect } = await import('./data-inspect.js')
+      finish(await runDataInspect(file, options))
     })
 
   program

@@ -10,9 +10,11 @@ import {
   promptOf,
   TRAINING_SHAPE,
 } from '../data/op-chains/index.js'
-import { AbortedError, ConfigError, ModelFileError, TokenizerError } from '../errors.js'
+import { AbortedError, ConfigError, ModelFileError } from '../errors.js'
 import { exists } from '../io/regular-file.js'
-import { CharacterTokenizer } from '../policy/tokenizer-simple.js'
+import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
+import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
+import { CharacterTokenizer, type Tokenizer } from '../policy/tokenizer-simple.js'
 import { CounterRandom } from '../random.js'
 import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
@@ -25,6 +27,8 @@ import { print, tableStyle } from './terminal.js'
 export interface SampleCommandOptions {
   /** A prompt, or `-` for the lines of stdin. */
   prompt: string | undefined
+  /** Take the prompt as it is, without the chat template. */
+  raw: boolean
   n: number
   temperature: number
   maxTokens: number
@@ -50,24 +54,20 @@ const noInputAfterMs = 1000
 
 export async function runSample(path: string, options: SampleCommandOptions): Promise<number> {
   const folder = await checkpointIn(path)
-  const tokenizer = await CharacterTokenizer.load(folder)
+  const tokenizer = await loadTokenizer(folder)
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 31)
   const prompts = await promptsFor(options.prompt, tokenizer, seed, folder)
-  const encoded = prompts.map(prompt => encode(prompt, tokenizer))
+  const encoded = await encodePrompts(prompts, tokenizer, options.raw)
   const stop = catchStopSignals(1)
   try {
     await using policy = await Policy.load(folder, { device: options.device, signal: stop.signal })
-    if (tokenizer.vocabSize > policy.config.vocabSize) {
-      throw new TokenizerError(
-        `${folder}: the tokenizer has ${tokenizer.vocabSize} tokens, the policy ${policy.config.vocabSize}`,
-      )
-    }
+    checkTokenizerFits(tokenizer, policy.config.vocabSize, folder)
     const completions = await policy.sample(encoded, {
       samplesPerPrompt: options.n,
       temperature: options.temperature,
       maxTokens: options.maxTokens,
       seed,
-      stopTokens: [tokenizer.endId],
+      stopTokens: tokenizer.endIds,
       signal: stop.signal,
     })
     const rows = completions.map(({ promptIndex, tokens, logProbs, finishReason }): SampledRow => {
@@ -114,7 +114,7 @@ async function checkpointIn(path: string): Promise<string> {
 
 async function promptsFor(
   given: string | undefined,
-  tokenizer: CharacterTokenizer,
+  tokenizer: Tokenizer,
   seed: number,
   folder: string,
 ): Promise<string[]> {
@@ -163,8 +163,9 @@ function stdinText(giveUpAfterMs: number | undefined): Promise<string> {
   })
 }
 
-function isOpChains(tokenizer: CharacterTokenizer): boolean {
+function isOpChains(tokenizer: Tokenizer): tokenizer is CharacterTokenizer {
   const own = opChainsTokenizer()
+  if (!(tokenizer instanceof CharacterTokenizer)) return false
   return tokenizer.endId === own.endId && tokenizer.characters.join('') === own.characters.join('')
 }
 
@@ -177,20 +178,36 @@ export function newInstance(seed: number): string {
   }
 }
 
-function encode(prompt: string, tokenizer: CharacterTokenizer): Int32Array {
-  if (prompt === '') throw new ConfigError('prompt: expected at least one character')
-  return tokenizer.encode(prompt)
+/** Each prompt as the user's turn of a chat where the tokenizer has a template, else as it is. */
+async function encodePrompts(
+  prompts: readonly string[],
+  tokenizer: Tokenizer,
+  raw: boolean,
+): Promise<Int32Array[]> {
+  if (prompts.includes('')) throw new ConfigError('prompt: expected at least one character')
+  if (!(tokenizer instanceof HuggingFaceTokenizer)) return prompts.map(prompt => tokenizer.encode(prompt))
+  const template = raw ? undefined : tokenizer.chatTemplate
+  if (template === undefined) return prompts.map(prompt => tokenizer.encode(prompt, { begin: !raw }))
+  const texts = await template.renderAll(prompts.map(content => [{ role: 'user', content }]))
+  return texts.map(text => tokenizer.encode(text))
 }
 
 // A vocabulary may be padded beyond the tokenizer's ids.
-function textOf(tokens: Int32Array, tokenizer: CharacterTokenizer): string {
-  return [...tokens].map(id => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : `[${id}]`)).join('')
+function textOf(tokens: Int32Array, tokenizer: Tokenizer): string {
+  let text = ''
+  for (let start = 0; start < tokens.length; ) {
+    let end = start
+    while (end < tokens.length && (tokens[end] as number) < tokenizer.vocabSize) end += 1
+    text += end > start ? tokenizer.decode(tokens.subarray(start, end)) : `[${tokens[end++]}]`
+    start = end
+  }
+  return text
 }
 
 function judged(
   prompt: string,
   completion: string,
-  tokenizer: CharacterTokenizer,
+  tokenizer: Tokenizer,
 ): { answer: string; reward: number } | object {
   if (!isOpChains(tokenizer)) return {}
   let right: string

@@ -10,19 +10,22 @@ import { writeFileDurable } from '../io/atomic.js'
 export interface Tokenizer {
   /** Number of ids: every id is from 0 to vocabSize - 1. */
   readonly vocabSize: number
-  /** The token that ends a response. */
+  /** The token that ends a response: it is added to demonstrations. */
   readonly endId: number
+  /** Every token that ends a sampled response, `endId` among them. */
+  readonly endIds: readonly number[]
   /** Ids of a text. Throws TokenizerError naming the first character that has no token, and its position. */
   encode(text: string): Int32Array
-  /** Text of ids, the end token included. Throws RangeError naming the position and the id that is out of range. */
+  /** Text of ids, special tokens included. Throws RangeError naming the position and the id that is out of range. */
   decode(ids: ArrayLike<number>): string
-  /** Writes tokenizer.json and tokenizer_config.json into an existing folder. */
+  /** Writes tokenizer.json and what belongs to it into an existing folder. */
   save(folder: string): Promise<void>
 }
 
 export class CharacterTokenizer implements Tokenizer {
   readonly characters: readonly string[]
   readonly endId: number
+  readonly endIds: readonly number[]
   readonly #ids: ReadonlyMap<string, number>
 
   /**
@@ -46,6 +49,7 @@ export class CharacterTokenizer implements Tokenizer {
       throw new TokenizerError(`end: ${JSON.stringify(end)} is not in the vocabulary`)
     }
     this.endId = endId
+    this.endIds = Object.freeze([endId])
   }
 
   get vocabSize(): number {

@@ -42,7 +42,7 @@ export async function measureAccuracy(
       temperature,
       samplesPerPrompt,
       seed,
-      stopTokens: [task.tokenizer.endId],
+      stopTokens: task.tokenizer.endIds,
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress } : {}),
     },

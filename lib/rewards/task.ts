@@ -21,7 +21,14 @@ export interface Task {
   tokenizer: Tokenizer
   /** Prompts to train on, in a fixed order; the loop shuffles them by its seed. */
   training: readonly TaskItem[]
+  /**
+   * Where the data need not fit into memory, in place of `training`: the `count` prompts of a step (from 1). The same
+   * arguments always give the same prompts.
+   */
+  batch?: (seed: number, count: number, step: number) => Promise<readonly TaskItem[]>
   /** Held-out sets, by which a run is watched and its best checkpoint chosen. */
   evaluations: readonly EvaluationSet[]
   reward: Reward<TaskItem>
+  /** What a user should know before the run, such as how many rows were left out. */
+  notices?: readonly string[]
 }

@@ -104,7 +104,7 @@ async function sampleResponses(
     topP: config.topP,
     minP: config.minP,
     samplesPerPrompt: perPrompt,
-    stopTokens: [task.tokenizer.endId],
+    stopTokens: task.tokenizer.endIds,
     seed: config.seed,
     step,
     ...(signal ? { signal } : {}),

@@ -5,11 +5,15 @@ import { methods, resolveMethod } from '../methods/index.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { nearestName } from '../options.js'
+import { dataSchema } from './data-config.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 const count = z.int().min(1)
 const share = z.number().min(0).max(1)
+
+/** Defaults that other modules ask for. */
+export const trainConfigDefaults = { bestBy: 'hard' } as const
 
 const schema = z.strictObject({
   // core
@@ -25,6 +29,8 @@ const schema = z.strictObject({
       testSize: count.max(100_000).default(200),
     })
     .prefault({}),
+  /** Files of prompts, in place of the task. */
+  data: dataSchema.optional(),
   outputDir: z.string().min(1).default('runs'),
   runName: z
     .string()
@@ -91,7 +97,7 @@ const schema = z.strictObject({
   evalSteps: z.int().min(0).default(25),
   evalTemperature: z.number().min(0).default(0.6),
   /** The set whose accuracy chooses the best checkpoint. */
-  bestBy: z.string().default('hard'),
+  bestBy: z.string().default(trainConfigDefaults.bestBy),
   /** Steps between checkpoints; one is always saved at the end. */
   saveSteps: count.default(50),
   saveTotalLimit: count.default(2),

@@ -1,18 +1,17 @@
 // The training loop: sample, score, update, log, evaluate, save.
 
-import { batchIndices } from '../data/batches.js'
 import { AbortedError } from '../errors.js'
 import { checkOptions, checkSignal } from '../options.js'
 import { measureAccuracy } from '../rewards/accuracy.js'
-import type { Task, TaskItem } from '../rewards/task.js'
+import type { Task } from '../rewards/task.js'
 import { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
 import type { TrainGroup } from './groups.js'
 import type { StepMetrics } from './metrics.js'
 import { type Rollout, rollOut } from './rollout.js'
 import type { CompletionRow } from './run-folder.js'
+import { bestSet, checkFits, itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
-import { opChainsTask } from './tasks.js'
 import {
   type ResolvedTrainConfig,
   resolveTrainConfig,
@@ -60,14 +59,16 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   const given = checkOptions(options, 'train', ['signal', 'onEvent', 'task'])
   const signal = checkSignal(given.signal, 'signal')
   const { onEvent = () => {} } = options
-  const resolved = resolveTrainConfig(config)
-  const task = options.task ?? opChainsTask(resolved.task)
+  const checked = resolveTrainConfig(config)
+  const task = options.task ?? (await namedTask(checked, signal))
+  const resolved = { ...checked, bestBy: bestSet(task, checked) }
   await using device = await Device.open(
     resolved.device,
     resolved.threads ? { threads: resolved.threads } : {},
   )
   await using run = await TrainingRun.open(resolved, device)
   await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, { device })
+  checkFits(task, policy, resolved)
   await using trainer = await Trainer.create(policy, trainerOptionsOf(resolved))
   await run.restore(trainer)
   onEvent({
@@ -75,7 +76,7 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
     runFolder: run.folder.path,
     step: run.step,
     maxSteps: resolved.maxSteps,
-    notices: run.notices,
+    notices: [...run.notices, ...(task.notices ?? [])],
   })
 
   const context: Context = { config: resolved, task, policy, trainer, run, signal, onEvent }
@@ -127,9 +128,7 @@ function saveIsDue({ config, run }: Context): boolean {
 async function step(context: Context, number: number): Promise<void> {
   const { config, task, policy, trainer, run, signal, onEvent } = context
   const started = performance.now()
-  const items = batchIndices(config.seed, task.training.length, config.promptsPerStep, number).map(
-    i => task.training[i] as TaskItem,
-  )
+  const items = await itemsOf(task, config, number)
   const rollout = await rollOut(
     policy,
     task,
