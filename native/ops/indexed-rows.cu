@@ -1,0 +1,111 @@
+// Rows picked by an index, and gradients added back. See indexed-rows.cuh.
+//
+// Both are bound by memory: a copy moves 8 bytes an element; an addition reads grad once and moves each touched row of
+// the table once, 4 bytes an element of grad and 8 of the rows. The indices are sorted, so that the terms of one row stand
+// together: a warp owns a row's 128 columns and adds its terms upwards, eight loads in flight.
+#include "indexed-rows.cuh"
+
+#include "sort-keys.cuh"
+
+namespace luffy {
+namespace cuda {
+
+constexpr int kIndexedBlock = 256;
+constexpr int kColumnsOfWarp = 128;
+constexpr int kTermsInFlight = 8;
+
+template <bool wide>
+KERNEL(kIndexedBlock)
+copy_indexed_rows_kernel(const uint32_t* table, int64_t table_rows, const int32_t* index, int64_t rows, int64_t columns,
+                         uint32_t nothing, uint32_t* out) {
+  const int64_t fours = (columns + 3) / 4;
+  for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
+    const int64_t row = i / fours;
+    const int64_t column = 4 * (i - row * fours);
+    const int64_t left = columns - column;
+    const int64_t from = ld(index + row);
+    Pack<uint32_t> four{{nothing, nothing, nothing, nothing}};
+    if (from >= 0 && from < table_rows) four = load_four<wide>(table + from * columns + column, left, 0u);
+    store_four<wide>(out + row * columns + column, left, four);
+  }
+}
+
+template <bool wide>
+KERNEL(kIndexedBlock)
+add_indexed_rows_kernel(const uint64_t* pairs, int64_t count, const float* grad, float* table, int64_t table_rows,
+                        int64_t columns) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int64_t tiles = (columns + kColumnsOfWarp - 1) / kColumnsOfWarp;
+  for (int64_t i = grid_thread() / 32; i < count * tiles; i += grid_step() / 32) {
+    const int64_t first = i / tiles;
+    const uint32_t row = key_of(ld(pairs + first));
+    // The warp of a row's first term adds them all.
+    if (row >= table_rows || (first > 0 && key_of(ld(pairs + first - 1)) == row)) continue;
+    const int64_t column = (i - first * tiles) * kColumnsOfWarp + 4 * lane;
+    const int64_t left = columns - column;
+    float* target = table + int64_t{row} * columns + column;
+    Pack<float> sum = load_four<wide>(target, left, 0.0f);
+    for (int64_t next = first; next < count; next += 32) {
+      const uint64_t pair = next + lane < count ? ld(pairs + next + lane) : ~uint64_t{0};
+      const uint32_t others = ~__ballot_sync(kFullWarp, key_of(pair) == row);
+      const int terms = others == 0 ? 32 : __ffs(static_cast<int>(others)) - 1;
+      for (int begin = 0; begin < terms; begin += kTermsInFlight) {
+        Pack<float> term[kTermsInFlight];
+#pragma unroll
+        for (int k = 0; k < kTermsInFlight; ++k) {
+          const int64_t from = __shfl_sync(kFullWarp, position_of(pair), begin + k);
+          if (begin + k < terms) term[k] = load_four<wide>(grad + from * columns + column, left, 0.0f);
+        }
+#pragma unroll
+        for (int k = 0; k < kTermsInFlight; ++k) {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            if (begin + k < terms) sum.at[j] += term[k].at[j];
+          }
+        }
+      }
+      if (terms < 32) break;
+    }
+    store_four<wide>(target, left, sum);
+  }
+}
+
+void copy_indexed_rows(Context& context, const Tensor& table, const Tensor& index, const Tensor& out) {
+  const int64_t rows = out.shape[0];
+  const int64_t columns = out.shape[1];
+  if (rows == 0 || columns == 0) return;
+  const uint32_t nothing = out.dtype == DType::f32 ? 0x7fc00000u : 0x80000000u;
+  const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kIndexedBlock)), dim3(kIndexedBlock), 0,
+                   stream_of(context));
+  const auto run = [&](auto kernel) {
+    kernel(how, static_cast<const uint32_t*>(table.data), table.shape[0], static_cast<const int32_t*>(index.i32()),
+           rows, columns, nothing, static_cast<uint32_t*>(out.data));
+  };
+  if (rows_aligned(table) && rows_aligned(out)) {
+    run([](auto... arguments) { launch<copy_indexed_rows_kernel<true>>(arguments...); });
+  } else {
+    run([](auto... arguments) { launch<copy_indexed_rows_kernel<false>>(arguments...); });
+  }
+}
+
+void add_indexed_rows(Context& context, const char* op, const Tensor& grad, const Tensor& index, const Tensor& table) {
+  const int64_t count = grad.shape[0];
+  const int64_t columns = grad.shape[1];
+  if (count == 0 || columns == 0) return;
+  // No index reaches rows beyond 2^31, and a negative one is above this as an unsigned number.
+  const int64_t table_rows = table.shape[0] < int64_t{1} << 31 ? table.shape[0] : int64_t{1} << 31;
+  const uint64_t* pairs = sort_keys(context, op, index.i32(), count, static_cast<uint64_t>(table_rows));
+  const int64_t warps = count * ((columns + kColumnsOfWarp - 1) / kColumnsOfWarp);
+  const Launch how(dim3(blocks_for(warps, kIndexedBlock / 32)), dim3(kIndexedBlock), 0, stream_of(context));
+  const auto run = [&](auto kernel) {
+    kernel(how, pairs, count, static_cast<const float*>(grad.f32()), table.f32(), table_rows, columns);
+  };
+  if (rows_aligned(grad) && rows_aligned(table)) {
+    run([](auto... arguments) { launch<add_indexed_rows_kernel<true>>(arguments...); });
+  } else {
+    run([](auto... arguments) { launch<add_indexed_rows_kernel<false>>(arguments...); });
+  }
+}
+
+}  // namespace cuda
+}  // namespace luffy

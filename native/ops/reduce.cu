@@ -1,0 +1,145 @@
+// reduce and add_rows on CUDA. See reduce.h.
+//
+// Both are bound by memory: reduce reads 4 bytes an element (float64 arithmetic, three instructions an element, stays
+// below that on data-centre cards), add_rows moves 12.
+#include "reduce.h"
+
+#include "reduce-chunks.cuh"
+
+namespace luffy {
+namespace cuda {
+
+constexpr int kAddBlock = 256;
+
+// For each reduction: the type a block works in, what an element adds, and how two values are combined.
+template <Reduction>
+struct Reducer;
+template <>
+struct Reducer<Reduction::sum> {
+  using Value = double;
+  template <class T>
+  using Combine = Plus<T>;
+  DEV static double add(double value, float x) { return value + static_cast<double>(x); }
+};
+template <>
+struct Reducer<Reduction::sum_of_squares> {
+  using Value = double;
+  template <class T>
+  using Combine = Plus<T>;
+  DEV static double add(double value, float x) { return fma(static_cast<double>(x), static_cast<double>(x), value); }
+};
+template <>
+struct Reducer<Reduction::largest_absolute> {
+  using Value = float;
+  template <class T>
+  using Combine = Larger<T>;
+  DEV static float add(float value, float x) { return Larger<float>()(value, fabsf(x)); }
+};
+template <>
+struct Reducer<Reduction::non_finite> {
+  using Value = int;
+  template <class T>
+  using Combine = Plus<T>;
+  DEV static int add(int value, float x) { return value + (is_not_finite(x) ? 1 : 0); }
+};
+
+template <Reduction kind, bool wide>
+KERNEL(kChunkBlock)
+reduce_chunks_kernel(const float* x, int64_t size, double* partial) {
+  using Value = typename Reducer<kind>::Value;
+  const typename Reducer<kind>::template Combine<Value> combine;
+  SHARED(Value, scratch, kChunkBlock / 32);
+  Value values[4] = {};
+  visit_chunk<wide>(x, size, [&](float value, int j) { values[j] = Reducer<kind>::add(values[j], value); });
+  const Value mine = combine(combine(values[0], values[1]), combine(values[2], values[3]));
+  const Value all = block_combine(mine, scratch, combine);
+  if (threadIdx.x == 0) st(partial + blockIdx.x, static_cast<double>(all));
+}
+
+template <Reduction kind>
+KERNEL(kChunkBlock)
+reduce_partials_kernel(const double* partial, int64_t count, double* out) {
+  SHARED(double, scratch, kChunkBlock / 32);
+  const typename Reducer<kind>::template Combine<double> combine;
+  const double all = combine_partials<double>(partial, count, scratch, combine);
+  if (threadIdx.x == 0) st(out, all);
+}
+
+// out = a + b over rows of `columns`; one row when everything is contiguous.
+template <bool wide>
+KERNEL(kAddBlock)
+add_rows_kernel(const float* a, int64_t a_stride, const float* b, int64_t b_stride, float* out, int64_t out_stride,
+                int64_t rows, int64_t columns) {
+  const int64_t fours = (columns + 3) / 4;
+  for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
+    const int64_t row = rows == 1 ? 0 : i / fours;
+    const int64_t column = 4 * (i - row * fours);
+    const int64_t left = columns - column;
+    auto sum = load_four<wide>(a + row * a_stride + column, left, 0.0f);
+    const auto other = load_four<wide>(b + row * b_stride + column, left, 0.0f);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) sum.at[j] += other.at[j];
+    store_four<wide>(out + row * out_stride + column, left, sum);
+  }
+}
+
+template <Reduction kind>
+static void reduce_by(Context& context, const Tensor& x, double* out) {
+  const int64_t size = x.shape[0];
+  const int64_t chunks = chunks_of(size);
+  const dim3 block(kChunkBlock);
+  double* partial = context.scratch<double>(chunks);
+  const auto* from = static_cast<const float*>(x.f32());
+  if (chunks > 0) {
+    const Launch how(dim3(static_cast<unsigned>(chunks)), block, 0, stream_of(context));
+    if (rows_aligned(x)) {
+      launch<reduce_chunks_kernel<kind, true>>(how, from, size, partial);
+    } else {
+      launch<reduce_chunks_kernel<kind, false>>(how, from, size, partial);
+    }
+  }
+  const Launch how(dim3(1), block, 0, stream_of(context));
+  launch<reduce_partials_kernel<kind>>(how, static_cast<const double*>(partial), chunks, out);
+}
+
+void reduce(Context& context, Tensor x, int64_t reduction, Tensor out) {
+  check_vector("reduce", "x", x, DType::f32, -1);
+  check_vector("reduce", "out", out, DType::f64, 1);
+  LUFFY_CHECK(reduction >= 0 && reduction <= 3, "reduce: no reduction has number %lld",
+              static_cast<long long>(reduction));
+  switch (static_cast<Reduction>(reduction)) {
+    case Reduction::sum:
+      return reduce_by<Reduction::sum>(context, x, out.f64());
+    case Reduction::sum_of_squares:
+      return reduce_by<Reduction::sum_of_squares>(context, x, out.f64());
+    case Reduction::largest_absolute:
+      return reduce_by<Reduction::largest_absolute>(context, x, out.f64());
+    case Reduction::non_finite:
+      return reduce_by<Reduction::non_finite>(context, x, out.f64());
+  }
+}
+
+void add_rows(Context& context, Tensor a, Tensor b, Tensor out) {
+  check_rows("add", "a", a, DType::f32, -1, -1);
+  check_rows("add", "b", b, DType::f32, a.shape[0], a.shape[1]);
+  check_rows("add", "out", out, DType::f32, a.shape[0], a.shape[1]);
+  if (a.size() == 0) return;
+  const bool flat = a.contiguous() && b.contiguous() && out.contiguous();
+  const int64_t rows = flat ? 1 : a.shape[0];
+  const int64_t columns = flat ? a.size() : a.shape[1];
+  if (flat) a.shape[0] = b.shape[0] = out.shape[0] = 1;
+  const bool wide = rows_aligned(a) && rows_aligned(b) && rows_aligned(out);
+  const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kAddBlock)), dim3(kAddBlock), 0, stream_of(context));
+  const auto run = [&](auto kernel) {
+    kernel(how, static_cast<const float*>(a.f32()), a.row_stride, static_cast<const float*>(b.f32()), b.row_stride,
+           out.f32(), out.row_stride, rows, columns);
+  };
+  if (wide) {
+    run([](auto... arguments) { launch<add_rows_kernel<true>>(arguments...); });
+  } else {
+    run([](auto... arguments) { launch<add_rows_kernel<false>>(arguments...); });
+  }
+}
+
+}  // namespace cuda
+}  // namespace luffy
