@@ -54,6 +54,7 @@ struct MatmulCall {
   MatmulOperand a, b;
   int64_t k;
   int64_t block;  // of k
+  int block_slices;
   int64_t split;  // -1: a block of threads takes all blocks of k; else the one that blockIdx.y = 0 takes
   const float* bias;
   float* out;
@@ -62,6 +63,12 @@ struct MatmulCall {
   unsigned row_tiles, column_tiles;
   bool add;
   bool aligned_out;
+};
+
+// Of a block of threads.
+struct MatmulPlace {
+  int64_t row0, column0;
+  int last_k;  // k of its last slice
 };
 
 HOST_DEV constexpr int slice_floats(int lines, bool along_k) { return lines * (along_k ? kAlongPitch : kSlice); }
@@ -189,19 +196,24 @@ DEV void multiply_slice(float (&sums)[Tile::high][Tile::wide], const float* slic
   }
 }
 
-// out = or += sums, then the bias, for the thread's part of the tile; sums become zero.
+// out = or += sums, then the bias (null: none), for the thread's part of the tile; sums become zero.
 template <class Tile, bool a_along, bool b_along>
-DEV void add_to_out(const MatmulCall& call, float* out, int64_t row0, int64_t column0, bool add, const float* bias,
-                    int row_thread, int column_thread, float (&sums)[Tile::high][Tile::wide]) {
+DEV void add_to_out(const MatmulCall& call, const MatmulPlace& place, bool add, const float* bias, int row_thread,
+                    int column_thread, float (&sums)[Tile::high][Tile::wide]) {
+  const int rows = static_cast<int>(min(call.a.lines - place.row0, int64_t{Tile::rows}));
+  const int columns = static_cast<int>(min(call.b.lines - place.column0, int64_t{Tile::columns}));
+  float* const out = call.out + (call.split < 0 ? 0 : blockIdx.y * call.split_stride);
+  float* const tile = out + place.row0 * call.out_stride + place.column0;
+  if (bias != nullptr) bias += place.column0;
 #pragma unroll
   for (int m = 0; m < Tile::high; ++m) {
-    const int64_t row = row0 + line_of<Tile::row_threads, a_along>(row_thread, m);
-    if (row >= call.a.lines) continue;
-    float* const row_out = out + row * call.out_stride;
+    const int row = line_of<Tile::row_threads, a_along>(row_thread, m);
+    if (row >= rows) continue;
+    float* const row_out = tile + row * call.out_stride;
 #pragma unroll
     for (int n = 0; n < Tile::wide; n += 4) {
-      const int64_t column = column0 + line_of<Tile::column_threads, b_along>(column_thread, n);
-      if (!b_along && call.aligned_out && column + 4 <= call.b.lines) {
+      const int column = line_of<Tile::column_threads, b_along>(column_thread, n);
+      if (!b_along && call.aligned_out && column + 4 <= columns) {
         Pack<float> pack;
         if (add) pack = ld128(row_out + column);
 #pragma unroll
@@ -214,8 +226,8 @@ DEV void add_to_out(const MatmulCall& call, float* out, int64_t row0, int64_t co
       }
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const int64_t at = b_along ? column + j * Tile::column_threads : column + j;
-        if (at >= call.b.lines) continue;
+        const int at = b_along ? column + j * Tile::column_threads : column + j;
+        if (at >= columns) continue;
         float x = sums[m][n + j];
         if (add) x = ld(row_out + at) + x;
         if (bias != nullptr) x += ld(bias + at);
@@ -230,11 +242,11 @@ DEV void add_to_out(const MatmulCall& call, float* out, int64_t row0, int64_t co
   }
 }
 
+// Both operands turned, which no layer asks for, takes more registers than two large tiles leave each other.
 template <class Tile, bool a_along, bool b_along>
-KERNEL(Tile::threads, Tile::resident)
+KERNEL(Tile::threads, !a_along && b_along && Tile::rows == 128 ? 1 : Tile::resident)
 matmul_kernel(const MatmulCall call) {
   SHARED_DYN(float, slices);
-  constexpr int stage = stage_floats<Tile>(a_along, b_along);
 
   const unsigned group = blockIdx.x / (kTileGroup * call.column_tiles);
   const unsigned in_group = blockIdx.x % (kTileGroup * call.column_tiles);
@@ -246,8 +258,15 @@ matmul_kernel(const MatmulCall call) {
   const int64_t k_begin = is_split ? (call.split + blockIdx.y) * call.block : 0;
   const int64_t k_end = is_split && k_begin + call.block < call.k ? k_begin + call.block : call.k;
   const int count = static_cast<int>((k_end - k_begin + kSlice - 1) / kSlice);
-  const int last_k = static_cast<int>(k_end - k_begin - int64_t{count - 1} * kSlice);
-  const int slices_of_block = static_cast<int>((call.block + kSlice - 1) / kSlice);
+
+  // What is needed seldom waits in shared memory: the registers hold the sums.
+  SHARED(MatmulPlace, place, 1);
+  if (threadIdx.x == 0) {
+    place->row0 = row0;
+    place->column0 = column0;
+    place->last_k = static_cast<int>(k_end - k_begin - int64_t{count - 1} * kSlice);
+  }
+  __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -256,10 +275,11 @@ matmul_kernel(const MatmulCall call) {
 
   SliceLoader<Tile::rows, Tile::threads, a_along> a(call.a, row0, k_begin);
   SliceLoader<Tile::columns, Tile::threads, b_along> b(call.b, column0, k_begin);
-  const auto load = [&](int i, int at) {
-    const int k_count = i + 1 == count ? last_k : kSlice;
-    a.load(call.a, slices + at * stage, k_count);
-    b.load(call.b, slices + at * stage + slice_floats(Tile::rows, a_along), k_count);
+  const auto load = [&](int i, int stage) {
+    float* const slice = slices + stage * stage_floats<Tile>(a_along, b_along);
+    const int k_count = i + 1 == count ? place->last_k : kSlice;
+    a.load(call.a, slice, k_count);
+    b.load(call.b, slice + slice_floats(Tile::rows, a_along), k_count);
   };
 
   float sums[Tile::high][Tile::wide] = {};
@@ -268,25 +288,22 @@ matmul_kernel(const MatmulCall call) {
     if (i < count) load(i, i);
     cp_async_commit();
   }
-  int current = 0;
-  int free_stage = Tile::stages - 1;
-  bool add = call.add;
-  int left = slices_of_block;
+  int stage = 0;
+  int block_end = call.block_slices;
   for (int i = 0; i < count; ++i) {
     // The barrier says both: this slice is there for all threads, and all have left the one before it.
     cp_async_wait<Tile::stages - 2>();
     __syncthreads();
-    if (i + Tile::stages - 1 < count) load(i + Tile::stages - 1, free_stage);
+    if (i + Tile::stages - 1 < count) load(i + Tile::stages - 1, stage == 0 ? Tile::stages - 1 : stage - 1);
     cp_async_commit();
-    multiply_slice<Tile, a_along, b_along>(sums, slices + current * stage, row_thread, column_thread);
-    free_stage = current;
-    current = current + 1 == Tile::stages ? 0 : current + 1;
-    if (--left == 0 || i + 1 == count) {
-      float* const out = call.out + (is_split ? blockIdx.y * call.split_stride : 0);
-      add_to_out<Tile, a_along, b_along>(call, out, row0, column0, add, i + 1 == count ? call.bias : nullptr,
-                                         row_thread, column_thread, sums);
-      add = true;
-      left = slices_of_block;
+    multiply_slice<Tile, a_along, b_along>(sums, slices + stage * stage_floats<Tile>(a_along, b_along), row_thread,
+                                           column_thread);
+    stage = stage + 1 == Tile::stages ? 0 : stage + 1;
+    const bool is_last = i + 1 == count;
+    if (i + 1 == block_end || is_last) {
+      add_to_out<Tile, a_along, b_along>(call, *place, call.add || i >= call.block_slices,
+                                         is_last ? call.bias : nullptr, row_thread, column_thread, sums);
+      block_end += call.block_slices;
     }
   }
 }
@@ -355,6 +372,7 @@ static void run_tiles(Context& context, const MatrixProduct& product) {
   call.b = {product.b, product.b_stride, product.n, is_aligned(product.b, product.b_stride)};
   call.k = product.k;
   call.block = k_block(product.k);
+  call.block_slices = static_cast<int>(tiles_over(call.block, kSlice));
   call.row_tiles = static_cast<unsigned>(tiles_over(product.m, Tile::rows));
   call.column_tiles = static_cast<unsigned>(tiles_over(product.n, Tile::columns));
   const auto run = [&](int64_t splits) {
