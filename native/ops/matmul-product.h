@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../core/context.h"
+#include "matmul-blocks.h"
 #include "matmul-tile.h"
 
 namespace luffy {
@@ -32,13 +33,6 @@ struct Product {
 };
 
 void run_product(Context& context, const Product& product);
-
-// The length of a block of k: a function of K alone, at most kLongestBlock.
-constexpr int64_t kLongestBlock = 512;
-LUFFY_INLINE int64_t k_block(int64_t k) {
-  const int64_t blocks = (k + kLongestBlock - 1) / kLongestBlock;
-  return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 15) / 16 * 16;
-}
 
 // weight[N,K] as vectors of kLanes outputs, [vector][K][kLanes], zero beyond N, up to a whole panel: each vector's part
 // is one run of memory, which few rows meet at the speed of memory.

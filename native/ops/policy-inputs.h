@@ -3,7 +3,7 @@
 
 #include "../core/context.h"
 #include "../core/tensor.h"
-#include "policy-loss-math.h"
+#include "policy-rows.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -38,7 +38,8 @@ LUFFY_INLINE void check_objective(const char* op, const PolicyObjective& o) {
               o.entropy_share);
 }
 
-LUFFY_INLINE void check_policy_inputs(const char* op, const PolicyInputs& in, const PolicyObjective& objective,
+// All but what the arrays hold, which only a CPU can read here.
+LUFFY_INLINE void check_policy_shapes(const char* op, const PolicyInputs& in, const PolicyObjective& objective,
                                       int64_t rows) {
   if (in.old_log_probs) check_vector(op, "oldLogProbs", in.old_log_probs, DType::f32, rows);
   check_vector(op, "advantages", in.advantages, DType::f32, rows);
@@ -48,6 +49,11 @@ LUFFY_INLINE void check_policy_inputs(const char* op, const PolicyInputs& in, co
   if (in.teacher_probs) check_vector(op, "teacherProbs", in.teacher_probs, DType::f32, rows);
   check_objective(op, objective);
   LUFFY_CHECK(objective.kl_coef == 0 || in.ref_log_probs, "%s: klCoef %g needs refLogProbs", op, objective.kl_coef);
+}
+
+LUFFY_INLINE void check_policy_inputs(const char* op, const PolicyInputs& in, const PolicyObjective& objective,
+                                      int64_t rows) {
+  check_policy_shapes(op, in, objective, rows);
   const uint8_t* kinds = in.kinds.u8();
   for (int64_t r = 0; r < rows; ++r) {
     LUFFY_CHECK(kinds[r] <= kSupervised, "%s: kinds[%lld]: no kind of token has number %d", op,
@@ -69,23 +75,13 @@ LUFFY_INLINE void check_temperature(const char* op, double temperature) {
   LUFFY_CHECK(temperature > 0 && temperature <= 1e30, "%s: expected a temperature above 0, got %g", op, temperature);
 }
 
+LUFFY_INLINE PolicyRows policy_rows(const PolicyInputs& in) {
+  return {in.old_log_probs.f32(), in.advantages.f32(),    in.weights.f32(),
+          in.kinds.u8(),          in.ref_log_probs.f32(), in.teacher_probs.f32()};
+}
+
 LUFFY_INLINE TokenInput<double> token_input(const PolicyInputs& in, int64_t r, double log_prob) {
-  TokenInput<double> token = {};
-  token.kind = static_cast<TokenKind>(in.kinds.u8()[r]);
-  token.has_old = static_cast<bool>(in.old_log_probs);
-  token.has_reference = static_cast<bool>(in.ref_log_probs);
-  token.has_teacher = static_cast<bool>(in.teacher_probs);
-  token.log_prob = log_prob;
-  if (token.has_old) {
-    const float old = in.old_log_probs.f32()[r];
-    token.has_old = old == old;  // NaN: not known for this token, so its ratio is 1
-    token.old_log_prob = old;
-  }
-  token.advantage = in.advantages.f32()[r];
-  token.weight = in.weights.f32()[r];
-  if (token.has_reference) token.reference_log_prob = in.ref_log_probs.f32()[r];
-  if (token.has_teacher) token.teacher_prob = in.teacher_probs.f32()[r];
-  return token;
+  return ::luffy::token_input(policy_rows(in), r, log_prob);
 }
 
 // Rows whose TokenLoss is kept at a time: metrics are summed row after row by one thread, whatever the threads, and

@@ -141,6 +141,8 @@ export const cases: readonly OpCase[] = [
     backwardWeightCase(size),
   ]),
   forwardCase({ t: 1, n: 1009, k: 521, packed: true, bias: true }),
+  // Rows of a multiple of four floats, which not every backend packs.
+  forwardCase({ t: 5, n: 37, k: 44, packed: true }),
   forwardCase({ t: 70_001, n: 3, k: 5, bias: true }),
   backwardInputCase({ t: 70_001, n: 3, k: 5 }),
   backwardWeightCase({ t: 70_001, n: 3, k: 5, bias: true }),

@@ -70,4 +70,10 @@ export const cases: readonly OpCase[] = [
   matmulCase({ m: 3, n: 70_001, k: 5, transposeB: true }),
   matmulCase({ m: 2, n: 3, k: 70_001, transposeA: true }),
   matmulCase({ m: 257, n: 263, k: 269, accumulate: true }),
+  // The CUDA kernel's largest tiles, whole and at the edges, and blocks of k side by side, on the emulated device.
+  ...flags.flatMap(flag => [
+    matmulCase({ m: 131, n: 258, k: 67, ...flag, gap: 2 }),
+    matmulCase({ m: 132, n: 257, k: 68, ...flag, accumulate: true }),
+  ]),
+  matmulCase({ m: 129, n: 66, k: 530, transposeB: true, accumulate: true, gap: 2 }),
 ]

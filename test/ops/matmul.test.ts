@@ -56,6 +56,20 @@ test('a row has the same bits whatever stands beside it, and whichever way its f
   }
 })
 
+test('CUDA adds in the order of the CPU: the same bits', async t => {
+  const random = new CounterRandom(4, 'matmul')
+  const [m, n, k] = [67, 71, 1031]
+  const a = normal(random, [m, k]).data as Float32Array
+  const b = normal(random, [k, n]).data as Float32Array
+  const results: Float32Array[] = []
+  // The baseline instruction set has no fused multiply-add that is worth having.
+  for (const { device } of devices.all.filter(({ isa }) => isa !== 'baseline')) {
+    const out = device.scope(() => matmul(device.float32(a, [m, k]), device.float32(b, [k, n])))
+    results.push(await device.readFloat32(out))
+  }
+  for (const [i, result] of results.entries()) sameBits(t, `device ${i}`, result, results[0]!)
+})
+
 test('infinities and NaN reach the elements they belong to and no others', async t => {
   for (const { device, label } of devices.all) {
     const a = Float32Array.of(1, Number.POSITIVE_INFINITY, 2, 3, Number.NaN, 0, 5, 6)
