@@ -7,6 +7,7 @@
 #include "../core/random.h"
 #include "policy-inputs.h"
 #include "ranges.h"
+#include "sample-checks.h"
 #include "sample-filter.h"
 
 namespace luffy {
@@ -202,32 +203,12 @@ int64_t first_largest(const float* x, int64_t columns, const RowSoftmax& row, co
   return i;
 }
 
-void check_options(const char* op, const SamplingOptions& o) {
-  LUFFY_CHECK(o.temperature >= 0 && o.temperature <= 1e30, "%s: expected temperature >= 0, got %g", op, o.temperature);
-  LUFFY_CHECK(o.top_k >= 0, "%s: expected topK >= 0, got %lld", op, static_cast<long long>(o.top_k));
-  LUFFY_CHECK(o.top_p > 0 && o.top_p <= 1, "%s: expected topP in (0, 1], got %g", op, o.top_p);
-  LUFFY_CHECK(o.min_p >= 0 && o.min_p <= 1, "%s: expected minP in [0, 1], got %g", op, o.min_p);
-  LUFFY_CHECK(o.seed >= 0 && o.seed <= 9007199254740991.0 && o.seed == __builtin_floor(o.seed),
-              "%s: expected seed to be a non-negative safe integer, got %g", op, o.seed);
-}
-
 }  // namespace
 
 void sample_tokens(Context& context, Tensor logits, Tensor counters, SamplingOptions options, Tensor tokens,
                    Tensor log_probs, Tensor drawn_log_probs, Tensor entropy, Tensor bad) {
-  const char* op = "sample-tokens";
-  check_rows(op, "logits", logits, DType::f32, -1, -1);
-  const int64_t rows = logits.shape[0];
+  const int64_t rows = check_sampling(logits, counters, options, tokens, log_probs, drawn_log_probs, entropy, bad);
   const int64_t columns = logits.shape[1];
-  check_rows(op, "counters", counters, DType::i32, rows, 3);
-  check_vector(op, "tokens", tokens, DType::i32, rows);
-  check_vector(op, "logProbs", log_probs, DType::f32, rows);
-  check_vector(op, "drawnLogProbs", drawn_log_probs, DType::f32, rows);
-  if (entropy) check_vector(op, "entropy", entropy, DType::f32, rows);
-  check_vector(op, "bad", bad, DType::i32, rows);
-  check_options(op, options);
-  LUFFY_CHECK(rows == 0 || (columns > 0 && columns <= INT32_MAX), "%s: expected 1 to %d columns, got %lld", op,
-              INT32_MAX, static_cast<long long>(columns));
 
   const bool greedy = options.temperature == 0;
   const Temperature temperature = temperature_of(greedy ? 1.0 : options.temperature);

@@ -1,0 +1,319 @@
+// attention on CUDA, forward and backward. See attention.h; the arithmetic of a block is in attention-block.cuh.
+//
+// Bound by float32 multiply-adds: 2 products of 64 x 64 x D per pair of tiles forward, 7 backward (dQ by tiles of
+// queries, dK and dV by tiles of keys; scores are made again in both, so that no gradient needs atomics). Tiles of 64
+// rows pass through shared memory in slices of 64 dimensions, the next one on its way while one is multiplied; memory
+// and registers hold no more of a slice whatever D is.
+//
+// gradK and gradV are summed per query head: own queries first, then those of the sequences that share the rows, in
+// ascending order. With several query heads per key/value head these sums go to scratch (2 T H D floats) and are added
+// head by head.
+#include <type_traits>
+
+#include "attention-backward.cuh"
+#include "attention-block.cuh"
+#include "attention-heads.h"
+#include "attention-operands.cuh"
+
+namespace luffy {
+namespace cuda {
+
+constexpr int kForwardThreads = 128;
+constexpr int64_t kAttentionMostBlocks = 1 << 30;
+
+// ---- forward: a warp has 16 rows of the tile, a row 16 lanes of 4 keys.
+
+// Tiles in shared memory: queries (while they fit; else a slice comes with each slice of keys), two buffers, weights.
+HOST_DEV constexpr bool holds_queries(int slices) { return slices <= 2; }
+HOST_DEV constexpr int forward_tiles(int slices) { return holds_queries(slices) ? slices + 3 : 5; }
+
+template <int slices>
+struct ForwardRows {
+  float sums[slices][8][4];
+  float largest[8], total[8];
+};
+
+// Scores become weights of the warp's rows in shared memory, and the block's part of total and largest is merged.
+template <int slices>
+DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float (&old_factor)[8],
+                         float (&new_factor)[8], float* weights, float scale, bool diagonal, int first_row) {
+  const int lane = static_cast<int>(threadIdx.x) % 16;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int visible = diagonal ? first_row + 2 * i + 1 : kAttentionBlock;
+    float top = kLowestScore;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      score[i][j] = attention_score(score[i][j], scale);
+      if (lane + 16 * j < visible) top = fmaxf(top, score[i][j]);
+    }
+#pragma unroll
+    for (int lanes = 8; lanes > 0; lanes /= 2) top = fmaxf(top, __shfl_xor_sync(kFullWarp, top, lanes));
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      score[i][j] = lane + 16 * j < visible ? attention_weight(score[i][j], top) : 0.0f;
+      weights[2 * i * kTileStride + lane + 16 * j] = score[i][j];
+    }
+    float total = __fadd_rn(__fadd_rn(score[i][0], score[i][2]), __fadd_rn(score[i][1], score[i][3]));
+#pragma unroll
+    for (int lanes = 8; lanes > 0; lanes /= 2) total = __fadd_rn(total, __shfl_xor_sync(kFullWarp, total, lanes));
+    const Merge merge = merge_of(rows.largest[i], top);
+    rows.largest[i] = merge.largest;
+    rows.total[i] = merged(rows.total[i], total, merge.old_factor, merge.new_factor);
+    old_factor[i] = merge.old_factor;
+    new_factor[i] = merge.new_factor;
+  }
+  __syncwarp();
+}
+
+template <int slices, bool wide>
+KERNEL(kForwardThreads)
+attention_forward_kernel(AttentionArguments a) {
+  SHARED_DYN(float, memory);
+  constexpr bool held = holds_queries(slices);
+  constexpr int kBuffer = held ? kTileFloats : 2 * kTileFloats;
+  float* const queries = memory;
+  float* const buffers = memory + (held ? slices * kTileFloats : 0);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % 16;
+  const int first_row = thread / 32 * 16 + thread % 32 / 16;
+  float* const weights = buffers + 2 * kBuffer + first_row * kTileStride;
+
+  const int64_t units = a.plan.query_tiles[a.plan.count] * a.heads;
+  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
+    const int head = static_cast<int>(unit % a.heads);
+    const int group = head / a.per_group;
+    const QueryTile t = query_tile(a.plan, unit / a.heads);
+    if (t.s.wrong != 0) {
+      const int64_t row = t.s.row(t.base + t.low);
+      spoil_rows(a.plan, t.sequence, a.out, row, t.high - t.low, int64_t{head} * a.dim, a.dim);
+      if (a.lse != nullptr) spoil_rows(a.plan, t.sequence, {a.lse, a.heads}, row, t.high - t.low, head, 1);
+      continue;
+    }
+    // Steps of a block: its slices of keys, then those of values.
+    const auto fetch = [&](int64_t block, int step, float* to) {
+      if (step < slices) {
+        load_keys<kForwardThreads, wide>(to, t, a.k, group, a.dim, block, step);
+        if (!held) load_queries<kForwardThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
+      } else {
+        load_keys<kForwardThreads, wide>(to, t, a.v, group, a.dim, block, step - slices);
+      }
+      cp_async_commit();
+    };
+    __syncthreads();  // the tile before is done
+    if (held) {
+#pragma unroll
+      for (int c = 0; c < slices; ++c) {
+        load_queries<kForwardThreads, wide>(queries + c * kTileFloats, t, a.q, head, a.dim, c);
+      }
+    }
+    fetch(0, 0, buffers);
+
+    ForwardRows<slices> rows = {};
+#pragma unroll
+    for (int i = 0; i < 8; ++i) rows.largest[i] = kLowestScore;
+    int current = 0;
+    for (int64_t block = 0; block < t.blocks; ++block) {
+      const bool diagonal = block + 1 == t.blocks;
+      float score[8][4] = {};
+      float old_factor[8], new_factor[8];
+#pragma unroll
+      for (int step = 0; step < 2 * slices; ++step) {
+        cp_async_wait<0>();
+        __syncthreads();
+        float* const buffer = buffers + current * kBuffer;
+        float* const other = buffers + (current ^ 1) * kBuffer;
+        if (step + 1 < 2 * slices) {
+          fetch(block, step + 1, other);
+        } else if (!diagonal) {
+          fetch(block + 1, 0, other);
+        }
+        current ^= 1;
+        if (step < slices) {
+          const float* q = (held ? queries + step * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
+          multiply_rows<8, 2>(score, q, buffer + lane * kTileStride,
+                              min(a.dim - step * kAttentionBlock, kAttentionBlock));
+          if (step + 1 == slices) {
+            forward_weights<slices>(score, rows, old_factor, new_factor, weights, a.scale, diagonal, first_row);
+          }
+          continue;
+        }
+        const int slice = step - slices;
+        if (slice * kAttentionBlock + lane * 4 >= a.dim) continue;
+        float sum[8][4] = {};
+        if (diagonal) {
+          multiply_columns<8, 2, true>(sum, weights, buffer + lane * 4, t.high, first_row + 1);
+        } else {
+          multiply_columns<8, 2, false>(sum, weights, buffer + lane * 4, kAttentionBlock, 0);
+        }
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+#pragma unroll
+          for (int c = 0; c < 4; ++c) {
+            rows.sums[slice][i][c] = merged(rows.sums[slice][i][c], sum[i][c], old_factor[i], new_factor[i]);
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int r = first_row + 2 * i;
+      if (r < t.low || r >= t.high) continue;
+      const int64_t row = t.s.row(t.base + r);
+      const float inverse = attention_inverse(rows.total[i]);
+      float* const out = a.out.at(row, int64_t{head} * a.dim);
+#pragma unroll
+      for (int slice = 0; slice < slices; ++slice) {
+        Pack<float> x;
+#pragma unroll
+        for (int c = 0; c < 4; ++c) x.at[c] = __fmul_rn(rows.sums[slice][i][c], inverse);
+        store_columns<wide>(out, x, slice * kAttentionBlock + lane * 4, a.dim);
+      }
+      if (lane == 0 && a.lse != nullptr) st(a.lse + row * a.heads + head, rows.largest[i] + logf(rows.total[i]));
+    }
+  }
+}
+
+// ---- launching
+
+static bool is_attention_wide(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.row_stride % 4 == 0 || t.shape[0] <= 1);
+}
+
+static HeadRows head_rows(const Tensor& t) { return {t.f32(), t.row_stride}; }
+
+// Has the device read the table.
+static AttentionPlan make_attention_plan(Context& context, const Tensor& sequences, int64_t tokens) {
+  AttentionPlan plan;
+  plan.tokens = tokens;
+  plan.count = sequences.shape[0];
+  plan.table = sequences.i32();
+  plan.sequences = context.scratch<PlannedSequence>(plan.count);
+  plan.owner = context.scratch<int32_t>(tokens);
+  plan.root = context.scratch<int32_t>(plan.count);
+  plan.first_sharer = context.scratch<int32_t>(plan.count);
+  plan.last_sharer = context.scratch<int32_t>(plan.count);
+  plan.next_sharer = context.scratch<int32_t>(plan.count);
+  plan.query_tiles = context.scratch<int64_t>(plan.count + 1);
+  plan.key_tiles = context.scratch<int64_t>(plan.count + 1);
+  launch<attention_plan_kernel>(Launch(dim3(1), dim3(kPlanThreads), 0, static_cast<cudaStream_t>(context.stream)),
+                                plan);
+  return plan;
+}
+
+// Blocks of threads for the tiles of a table whose own ranges are disjoint; any number would do.
+static unsigned attention_blocks(const AttentionPlan& plan, int64_t per_tile) {
+  int64_t tiles = plan.tokens / kAttentionBlock + 2 * plan.count;
+  if (tiles > plan.tokens) tiles = plan.tokens;
+  const int64_t blocks = tiles * per_tile;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kAttentionMostBlocks ? blocks : kAttentionMostBlocks);
+}
+
+template <int slices, bool wide>
+static void launch_forward(const AttentionArguments& a, cudaStream_t stream) {
+  const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats;
+  launch<attention_forward_kernel<slices, wide>>(
+      Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(kForwardThreads), bytes, stream), a);
+}
+
+// launch(slices, wide) as compile-time constants.
+template <class Body>
+static void with_slices(int dim, bool wide, Body&& body) {
+  const auto run = [&](auto slices) {
+    if (wide) {
+      body(slices, std::true_type());
+    } else {
+      body(slices, std::false_type());
+    }
+  };
+  if (dim <= 64) return run(std::integral_constant<int, 1>());
+  if (dim <= 128) return run(std::integral_constant<int, 2>());
+  run(std::integral_constant<int, 4>());
+}
+
+void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor sequences, double scale, Tensor out,
+                       Tensor lse) {
+  const Heads heads = read_heads(q, k, v, lse);
+  check_heads("out", out, heads.tokens, heads.queries, heads.dim);
+  check_matrix("attention", "sequences", sequences, DType::i32, -1, 4);
+  if (heads.tokens == 0 || sequences.shape[0] == 0) return;
+  AttentionArguments a = {};
+  a.plan = make_attention_plan(context, sequences, heads.tokens);
+  a.q = head_rows(q);
+  a.k = head_rows(k);
+  a.v = head_rows(v);
+  a.out = head_rows(out);
+  a.lse = lse ? lse.f32() : nullptr;
+  a.heads = heads.queries;
+  a.per_group = heads.per_group;
+  a.dim = heads.dim;
+  a.scale = static_cast<float>(scale);
+  const bool wide =
+      a.dim % 4 == 0 && is_attention_wide(q) && is_attention_wide(k) && is_attention_wide(v) && is_attention_wide(out);
+  with_slices(a.dim, wide, [&](auto slices, auto is_wide) {
+    launch_forward<decltype(slices)::value, decltype(is_wide)::value>(a, static_cast<cudaStream_t>(context.stream));
+  });
+}
+
+template <int slices, bool wide>
+static void launch_backward(const AttentionArguments& a, cudaStream_t stream) {
+  const size_t bytes = sizeof(float) * kBackwardTiles * kTileFloats;
+  const Launch how(dim3(attention_blocks(a.plan, a.heads)), dim3(kBackwardThreads), bytes, stream);
+  launch<attention_backward_queries_kernel<slices, wide>>(how, a);
+  launch<attention_backward_keys_kernel<slices, wide>>(how, a);
+}
+
+void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse,
+                        Tensor sequences, double scale, Tensor grad_q, Tensor grad_k, Tensor grad_v) {
+  LUFFY_CHECK(lse, "attention: lse is missing");
+  const Heads heads = read_heads(q, k, v, lse);
+  check_heads("gradOut", grad_out, heads.tokens, heads.queries, heads.dim);
+  check_heads("out", out, heads.tokens, heads.queries, heads.dim);
+  check_heads("gradQ", grad_q, heads.tokens, heads.queries, heads.dim);
+  check_heads("gradK", grad_k, heads.tokens, heads.keys, heads.dim);
+  check_heads("gradV", grad_v, heads.tokens, heads.keys, heads.dim);
+  check_matrix("attention", "sequences", sequences, DType::i32, -1, 4);
+  if (heads.tokens == 0 || sequences.shape[0] == 0) return;
+  AttentionArguments a = {};
+  a.plan = make_attention_plan(context, sequences, heads.tokens);
+  a.q = head_rows(q);
+  a.k = head_rows(k);
+  a.v = head_rows(v);
+  a.out = head_rows(out);
+  a.grad_out = head_rows(grad_out);
+  a.grad_q = head_rows(grad_q);
+  a.grad_k = head_rows(grad_k);
+  a.grad_v = head_rows(grad_v);
+  a.lse = lse.f32();
+  a.delta = context.scratch<float>(heads.tokens * heads.queries);
+  a.heads = heads.queries;
+  a.per_group = heads.per_group;
+  a.dim = heads.dim;
+  a.scale = static_cast<float>(scale);
+  const auto stream = static_cast<cudaStream_t>(context.stream);
+  const int64_t width = int64_t{heads.queries} * heads.dim;
+  if (a.per_group > 1) {
+    // Sums of every query head by itself.
+    a.grad_k = {context.scratch<float>(heads.tokens * width), width};
+    a.grad_v = {context.scratch<float>(heads.tokens * width), width};
+  }
+  const auto blocks = [](int64_t threads) {
+    const int64_t count = (threads + kBackwardThreads - 1) / kBackwardThreads;
+    return dim3(static_cast<unsigned>(count < kAttentionMostBlocks ? count : kAttentionMostBlocks));
+  };
+  launch<attention_delta_kernel>(Launch(blocks(heads.tokens * heads.queries * 32), dim3(kBackwardThreads), 0, stream),
+                                 a);
+  const bool wide = a.dim % 4 == 0 && is_attention_wide(q) && is_attention_wide(k) && is_attention_wide(v) &&
+                    is_attention_wide(grad_out) && is_attention_wide(grad_q) && is_attention_wide(grad_k) &&
+                    is_attention_wide(grad_v);
+  with_slices(a.dim, wide, [&](auto slices, auto is_wide) {
+    launch_backward<decltype(slices)::value, decltype(is_wide)::value>(a, stream);
+  });
+  if (a.per_group > 1) {
+    const Launch how(blocks(heads.tokens * heads.keys * heads.dim), dim3(kBackwardThreads), 0, stream);
+    launch<attention_add_heads_kernel>(how, a, head_rows(grad_k), head_rows(grad_v));
+  }
+}
+
+}  // namespace cuda
+}  // namespace luffy

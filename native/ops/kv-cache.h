@@ -1,0 +1,41 @@
+// kv-cache: the key/value cache as the ops of attention-decode check and read it, on every backend.
+#pragma once
+
+#include "attention-heads.h"
+
+namespace luffy {
+namespace LUFFY_BACKEND {
+
+struct Cache {
+  int64_t blocks;
+  int groups, dim;
+  float *keys, *values;
+  int64_t size;  // floats of one (block, head)
+};
+
+LUFFY_INLINE Cache read_cache(const char* op, const Tensor& keys, const Tensor& values) {
+  LUFFY_CHECK(keys, "%s: keyCache is missing", op);
+  LUFFY_CHECK(values, "%s: valueCache is missing", op);
+  constexpr int kGroups = kAttentionBlock / kKeyGroup;
+  LUFFY_CHECK(keys.dtype == DType::f32 && keys.rank == 4 && keys.shape[2] % kGroups == 0 &&
+                  keys.shape[3] == kKeyGroup && keys.contiguous(),
+              "%s: expected keyCache of float32 [N, K, %d * D, %d]", op, kGroups, kKeyGroup);
+  const int64_t dim = keys.shape[2] / kGroups;
+  check_head_dim(op, dim);
+  LUFFY_CHECK(values.dtype == DType::f32 && values.rank == 4 && values.shape[0] == keys.shape[0] &&
+                  values.shape[1] == keys.shape[1] && values.shape[2] == kAttentionBlock && values.shape[3] == dim &&
+                  values.contiguous(),
+              "%s: expected valueCache of float32 [%" PRId64 ", %" PRId64 ", %d, %" PRId64 "]", op, keys.shape[0],
+              keys.shape[1], kAttentionBlock, dim);
+  Cache cache;
+  cache.blocks = keys.shape[0];
+  cache.groups = static_cast<int>(keys.shape[1]);
+  cache.dim = static_cast<int>(dim);
+  cache.keys = keys.f32();
+  cache.values = values.f32();
+  cache.size = dim * kAttentionBlock;
+  return cache;
+}
+
+}  // namespace LUFFY_BACKEND
+}  // namespace luffy
