@@ -136,7 +136,7 @@ const groups: Readonly<Record<string, readonly Case[]>> = {
       true,
     ],
     ['-2', '$\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}$', true],
-    ['ad-bc', '$\\begin{vmatrix}a&b\\\\ c&d\\end{vmatrix}$', true],
+    ['ps-qr', '$\\begin{vmatrix}p&q\\\\ r&s\\end{vmatrix}$', true],
     ['\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}', '$\\begin{pmatrix}1&2\\\\4&3\\end{pmatrix}$', false],
   ],
   'what cannot be read': [
