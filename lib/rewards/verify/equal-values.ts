@@ -2,6 +2,7 @@
 import { type Complex, isFiniteComplex, minus, modulus } from './complex.js'
 import { exactValue, exactValueAt, hasFloat, isWhole } from './exact.js'
 import { Budget, limits } from './limits.js'
+import { matrixOf } from './matrices.js'
 import { complexConstant } from './order.js'
 import { polynomialDistance } from './polynomial.js'
 import { equal, integer, subtract, toNumber } from './rational.js'
@@ -26,8 +27,9 @@ function isNumber(node: Node): boolean {
 
 /** Equality of two trees that are neither sets nor relations nor bare symbols. */
 export function equalValues(gold: Node, answer: Node, strict: boolean): boolean {
-  if (gold.kind === 'matrix' && answer.kind === 'matrix') return equalMatrices(gold, answer, strict)
-  if (gold.kind === 'matrix' || answer.kind === 'matrix') return false
+  const ours = matrixOf(gold)
+  const theirs = matrixOf(answer)
+  if (ours || theirs) return ours !== undefined && theirs !== undefined && equalMatrices(ours, theirs, strict)
   if (gold.kind === 'infinity' || answer.kind === 'infinity') {
     const [x, y] = [infinityOf(gold), infinityOf(answer)]
     return x !== 0 && x === y

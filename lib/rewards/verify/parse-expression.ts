@@ -1,5 +1,6 @@
 // Expressions: sums of products of factors. An implicit product binds tighter than `/`, as in 1/2x = 1/(2x).
 import type { Cursor } from './cursor.js'
+import { determinant } from './matrices.js'
 import { atom, startsSymbol, subscript } from './parse-atoms.js'
 import { functionCall, type ProductRules } from './parse-functions.js'
 import { add, negate } from './rational.js'
@@ -186,7 +187,7 @@ function part(cursor: Cursor, functionsAllowed: boolean): Node | undefined {
       return matrix(cursor)
     case 'determinantStart': {
       const inner = matrix(cursor)
-      return inner && call('det', inner)
+      return inner && determinant(inner)
     }
     default:
       return startsSymbol(cursor) || cursor.kind !== 'end' ? atom(cursor) : undefined
@@ -241,7 +242,7 @@ function derivativeOperator(cursor: Cursor): Node | undefined {
   })
 }
 
-function matrix(cursor: Cursor): Node | undefined {
+function matrix(cursor: Cursor): (Node & { kind: 'matrix' }) | undefined {
   const end = {
     matrixStart: 'matrixEnd',
     arrayStart: 'arrayEnd',

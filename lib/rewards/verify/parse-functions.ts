@@ -1,5 +1,6 @@
 // Functions: named ones with or without brackets, roots, sums and products, integrals, limits, and f(x).
 import type { Cursor } from './cursor.js'
+import { determinant } from './matrices.js'
 import { atom, startsSymbol, subscript, subscriptExpression, superscript } from './parse-atoms.js'
 import { call, half, integerNode, type Node, powerOf, quotient } from './tree.js'
 
@@ -60,6 +61,10 @@ function namedFunction(cursor: Cursor, name: string, rules: ProductRules): Node 
   if (name === 'log' || name === 'ln') {
     const withBase = base ?? (name === 'log' ? integerNode(10) : ({ kind: 'constant', name: 'e' } as const))
     return raised(call('log', argument, withBase), power)
+  }
+  if (name === 'det') {
+    const value = argument.kind === 'matrix' ? determinant(argument) : undefined
+    return value && raised(value, power)
   }
   if (name === 'exp') return raised(powerOf({ kind: 'constant', name: 'e' }, argument), power)
   if (inverted && /^(sin|cos|tan|csc|sec|cot)h?$/.test(name)) return call(`a${name}`, argument)

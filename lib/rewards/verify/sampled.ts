@@ -83,7 +83,7 @@ function powerAt(base: Node, exponent: Node, point: Point): Complex {
   return c.raise(valueAt(base, point), valueAt(exponent, point))
 }
 
-// A name's digits: FNV-1a, then a value in (0.5, 2.5).
+// A number from 0 to 1 that a text and the point decide: FNV-1a, then mixed.
 function hashed(text: string, index: number): number {
   let hash = 0x811c9dc5 ^ (index * 0x9e3779b1)
   for (let i = 0; i < text.length; ++i) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)

@@ -1,7 +1,7 @@
 // Agreement with Math-Verify 0.8.0 on its own verdicts, and what a verdict costs.
 import test from 'ava'
 import { verifyAnswer } from '../../../lib/rewards/verify/verify-answer.js'
-import { type AnswerRow, isHeldOut, processorTime, readRows } from './_rows.js'
+import { type AnswerRow, isSecondHalf, processorTime, readRows } from './_rows.js'
 
 const files = [
   { name: 'answers.jsonl', rows: readRows('answers.jsonl'), least: 0.999 },
@@ -13,9 +13,9 @@ function disagreements(rows: readonly AnswerRow[]): AnswerRow[] {
 }
 
 for (const { name, rows, least } of files) {
-  for (const half of ['looked at', 'held out'] as const) {
-    test(`${name}: the half of the golds that was ${half}`, t => {
-      const mine = rows.filter(({ gold }) => isHeldOut(gold) === (half === 'held out'))
+  for (const half of ['first', 'second'] as const) {
+    test(`${name}: the ${half} half of the golds`, t => {
+      const mine = rows.filter(({ gold }) => isSecondHalf(gold) === (half === 'second'))
       t.true(mine.length > 1000, `only ${mine.length} rows`)
       const wrong = disagreements(mine)
       const share = 1 - wrong.length / mine.length

@@ -129,6 +129,14 @@ const groups: Readonly<Record<string, readonly Case[]>> = {
     ['1,1,2', '$1,2$', true],
     ['\\emptyset', '$\\{\\}$', true],
     ['\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}', '$\\begin{pmatrix}1&2\\\\3&2^2\\end{pmatrix}$', true],
+    ['\\frac13\\begin{pmatrix}1\\\\2\\end{pmatrix}', '$\\begin{pmatrix}1/3\\\\2/3\\end{pmatrix}$', true],
+    [
+      '\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}\\begin{pmatrix}1\\\\1\\end{pmatrix}',
+      '$\\begin{pmatrix}3\\\\7\\end{pmatrix}$',
+      true,
+    ],
+    ['-2', '$\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}$', true],
+    ['ps-qr', '$\\begin{vmatrix}p&q\\\\ r&s\\end{vmatrix}$', true],
     ['\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}', '$\\begin{pmatrix}1&2\\\\4&3\\end{pmatrix}$', false],
   ],
   'what cannot be read': [
