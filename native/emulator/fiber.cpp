@@ -107,6 +107,8 @@ namespace {
 
 // Sanitized code uses several times the stack.
 constexpr size_t kStackSize = 256 * 1024;
+// ThreadSanitizer clears the shadow of a stack, four times its size, for every CUDA thread.
+constexpr size_t kRaceStackSize = 48 * 1024;
 // Stacks at equal offsets fall into the same cache sets; 17 lines apart they do not (20 ns a switch otherwise).
 constexpr size_t kColour = 17 * 64;
 
@@ -125,26 +127,28 @@ const void* main_bottom;
 size_t main_size;
 void* main_race_fiber;
 
+size_t stack_size() { return race_detection() ? kRaceStackSize : kStackSize; }
+
 Stack take_stack() {
   if (!free_stacks.empty()) {
     Stack stack = free_stacks.back();
     free_stacks.pop_back();
     if (race_detection() && stack.used) {
       // The intercepted munmap clears the shadow of the old thread's accesses; the mapping itself comes back at once.
-      munmap(stack.memory, kStackSize);
-      syscall(SYS_mmap, stack.memory, kStackSize, PROT_READ | PROT_WRITE,
+      munmap(stack.memory, stack_size());
+      syscall(SYS_mmap, stack.memory, stack_size(), PROT_READ | PROT_WRITE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     }
     return stack;
   }
   // One page without access below each stack: an overflow is a fault, not a silent write into the neighbour.
   char* memory = static_cast<char*>(
-      mmap(nullptr, kStackSize + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+      mmap(nullptr, stack_size() + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (memory == MAP_FAILED) kernel_error("no memory for the stacks of the launch");
   mprotect(memory, 4096, PROT_NONE);
   Stack stack{memory + 4096, 0, false};
 #ifdef LUFFY_VALGRIND
-  stack.id = VALGRIND_STACK_REGISTER(stack.memory, stack.memory + kStackSize);
+  stack.id = VALGRIND_STACK_REGISTER(stack.memory, stack.memory + stack_size());
 #endif
   return stack;
 }
@@ -175,14 +179,14 @@ bool fault_seen = false;
 void prepare_fiber(Fiber* fiber) {
   const Stack stack = take_stack();
   fiber->stack = stack.memory;
-  fiber->stack_size = kStackSize;
+  fiber->stack_size = stack_size();
   fiber->stack_id = stack.id;
-  if (__asan_unpoison_memory_region != nullptr) __asan_unpoison_memory_region(stack.memory, kStackSize);
+  if (__asan_unpoison_memory_region != nullptr) __asan_unpoison_memory_region(stack.memory, stack_size());
 #ifdef LUFFY_VALGRIND
-  (void)VALGRIND_MAKE_MEM_UNDEFINED(stack.memory, kStackSize);
+  (void)VALGRIND_MAKE_MEM_UNDEFINED(stack.memory, stack_size());
 #endif
-  const size_t colour = (stacks_made++ % 48) * kColour;
-  uintptr_t top = reinterpret_cast<uintptr_t>(stack.memory) + kStackSize - colour;
+  const size_t colour = race_detection() ? 0 : (stacks_made++ % 48) * kColour;
+  uintptr_t top = reinterpret_cast<uintptr_t>(stack.memory) + stack_size() - colour;
   top &= ~uintptr_t{63};
 #if defined(__x86_64__)
   // Six registers, the address to jump to, and a return address that ends every backtrace.

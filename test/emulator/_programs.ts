@@ -42,7 +42,7 @@ export async function runProgram(
     execFile(
       file,
       args,
-      { env: { ...clean, ...env }, timeout: 120_000, maxBuffer: 1 << 26, cwd: packageRoot },
+      { env: { ...clean, ...env }, timeout: 480_000, maxBuffer: 1 << 26, cwd: packageRoot },
       (error, stdout, stderr) => {
         const code = error ? (typeof error.code === 'number' ? error.code : 200) : 0
         resolve({ code, output: stdout + stderr })

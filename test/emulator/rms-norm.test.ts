@@ -87,8 +87,8 @@ if (missingReason) {
     })
     test.serial('ThreadSanitizer', async t => {
       const program = await buildProgram('rms-norm', 'tsan', '80')
-      await hashOf(t, [program, 'small'], sanitizerEnv, 100)
-      await hashOf(t, [program, 'small'], { ...sanitizerEnv, EMULATOR_LEG: 'ptx' }, 100)
+      await hashOf(t, [program, 'tiny'], sanitizerEnv, 4)
+      await hashOf(t, [program, 'tiny'], { ...sanitizerEnv, EMULATOR_LEG: 'ptx' }, 4)
     })
     test.serial('valgrind', async t => {
       const program = await buildProgram('rms-norm', 'plain')
