@@ -3,7 +3,8 @@ import test from 'ava'
 import { embedding } from '../../lib/ops/embedding.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/embedding.js'
+import { backwardCase, cases, forwardCase } from '../_cases/embedding.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
@@ -13,6 +14,11 @@ const devices = useDevices(test)
 
 // Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
 testCases(test, devices, cases, { out: 0, gradTable: 0 })
+
+testAlignment(test, devices, [
+  forwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
+  backwardCase({ tokens: 67, vocabulary: 5, c: 260 }),
+])
 
 test('gradients', async t => {
   const device = devices.best
