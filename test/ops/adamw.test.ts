@@ -10,7 +10,7 @@ import { testAlignment } from '../_helpers/alignment.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
-import { runCase, testCases } from '../_helpers/run-cases.js'
+import { type Results, runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
@@ -22,6 +22,19 @@ testCases(test, devices, cases, {
 })
 
 testAlignment(test, devices, [adamwCase(2051)])
+
+test('devices with fused multiply-adds give the same bits', async t => {
+  const oneCase = adamwCase(1031, { step: 7 }, 0.3)
+  const inputs = oneCase.make(new CounterRandom(22, 'adamw'))
+  let first: Results | undefined
+  for (const { device, label } of devices.all.filter(({ isa }) => isa !== 'baseline')) {
+    const results = await runCase(device, oneCase, inputs)
+    first ??= results
+    for (const name of ['params', 'firstMoment', 'secondMoment'])
+      sameBits(t, `${label}: ${name}, not as on the first device`, results[name]!, first[name]!)
+  }
+  t.true(devices.all.length > 0)
+})
 
 test('more elements than a grid has threads', async t => {
   const n = 2_110_007

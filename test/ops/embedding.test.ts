@@ -45,6 +45,25 @@ test('wrong arguments are refused by name', async t => {
   ])
 })
 
+test('on a device that cannot stop, a token outside the table gives NaN, and its gradient goes nowhere', async t => {
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const results = device.scope(() => {
+      const tokens = device.int32(Int32Array.of(-1, 2, 4, -0x80000000, 0x7fffffff))
+      const table = {
+        value: device.float32(Float32Array.of(5, 6, 7, 8), [4, 1]),
+        gradient: device.zeros([4, 1]),
+      }
+      const gradOut = device.float32(Float32Array.of(1, 2, 4, 8, 16), [5, 1])
+      device.ops.embeddingBackward(device.handle, tokens.handle, gradOut.handle, table.gradient.handle)
+      return { out: embedding(undefined, tokens, table), gradient: table.gradient }
+    })
+    const { NaN: nan } = Number
+    t.deepEqual(await device.readFloat32(results.out), Float32Array.of(nan, 7, nan, nan, nan))
+    t.deepEqual(await device.readFloat32(results.gradient), Float32Array.of(0, 0, 2, 0))
+  }
+  t.true(devices.all.length > 0)
+})
+
 test('a token outside the table fails the stream, forward and backward', async t => {
   for (const token of [-1, 4, 0x7fffffff, -0x80000000]) {
     await failsOnStream(t, 'embedding', [

@@ -3,14 +3,14 @@ import test from 'ava'
 import { rope } from '../../lib/ops/rope.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
-import { normal } from '../_cases/case.js'
+import { type Data, normal } from '../_cases/case.js'
 import { cases, ropeCase } from '../_cases/rope.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { differs, isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
-import { testCases } from '../_helpers/run-cases.js'
+import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
@@ -91,6 +91,18 @@ test('position 0 changes nothing, the inverse undoes, a row depends on its own p
     )
     isClose(t, `${label}: there and back`, await device.readFloat32(results.back), x, 2e-7)
   }
+})
+
+test('devices with fused multiply-adds give the same bits', async t => {
+  const oneCase = ropeCase({ rows: 19, heads: 3, d: 34 })
+  const inputs = oneCase.make(new CounterRandom(21, 'rope'))
+  let first: Data | undefined
+  for (const { device, label } of devices.all.filter(({ isa }) => isa !== 'baseline')) {
+    const { x } = await runCase(device, oneCase, inputs)
+    first ??= x!
+    sameBits(t, `${label}, not as on the first device`, x!, first)
+  }
+  t.true(devices.all.length > 0)
 })
 
 test('more pairs than a grid has threads', async t => {
