@@ -1,8 +1,8 @@
 // A stable radix sort of keys with their positions. See sort-keys.cuh.
 //
-// A pass: every block counts the digits of its tile; then every block adds up the counts of those before it and moves its
-// pairs. A tile's order is kept by giving each warp a contiguous part, which it walks upwards. Each pass moves 24 bytes a
-// key and is bound by its two launches for the few thousand keys of a micro-batch.
+// A pass: every block counts the digits of its tile; then every block adds up the counts of those before it and moves
+// its pairs. A tile's order is kept by giving each warp a contiguous part, which it walks upwards. Each pass moves 24
+// bytes a key and is bound by its two launches for the few thousand keys of a micro-batch.
 #include "sort-keys.cuh"
 
 #include <cinttypes>
