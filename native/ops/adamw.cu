@@ -1,8 +1,8 @@
 // adamw on CUDA: one pass over the four arrays, each thread four elements. See adamw.h.
 //
-// Bound by memory: 16 bytes read and 12 written an element. What depends on the step alone is computed once on the host in
-// float64 and used as float32; the arithmetic is the CPU's to the bit. The factor and the verdict of gradient-norm are
-// read on the device, so that nothing waits for them.
+// Bound by memory: 16 bytes read and 12 written an element. What depends on the step alone is computed once on the host
+// in float64 and used as float32; the bits are those of a processor with fused multiply-adds. The factor and the
+// verdict of gradient-norm are read on the device, so that nothing waits for them.
 #include "adamw.h"
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// gather-rows on CUDA; the kernels are in indexed-rows.cu. See gather-rows.h. Indices are checked where they are used: a
-// row that is not there gives NaN (-2^31 in int32), and its gradient goes nowhere.
+// gather-rows on CUDA; the kernels are in indexed-rows.cu. See gather-rows.h. Indices are checked where they are used:
+// a row that is not there gives NaN (-2^31 in int32), and its gradient goes nowhere.
 #include "gather-rows.h"
 
 #include "indexed-rows.cuh"

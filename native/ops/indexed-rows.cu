@@ -1,8 +1,8 @@
 // Rows picked by an index, and gradients added back. See indexed-rows.cuh.
 //
 // Both are bound by memory: a copy moves 8 bytes an element; an addition reads grad once and moves each touched row of
-// the table once, 4 bytes an element of grad and 8 of the rows. The indices are sorted, so that the terms of one row stand
-// together: a warp owns a row's 128 columns and adds its terms upwards, eight loads in flight.
+// the table once, 4 bytes an element of grad and 8 of the rows. The indices are sorted, so that the terms of one row
+// stand together: a warp owns a row's 128 columns and adds its terms upwards, eight loads in flight.
 #include "indexed-rows.cuh"
 
 #include "sort-keys.cuh"

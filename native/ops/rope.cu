@@ -1,7 +1,7 @@
 // rope on CUDA: each thread four neighbouring pairs of a head. See rope.h.
 //
 // Bound by memory: x is read and written once, 8 bytes an element; the row's cosines and sines come from the cache for
-// every head but the first. The arithmetic is the CPU's to the bit.
+// every head but the first. The bits are those of a processor with fused multiply-adds.
 #include "rope.h"
 
 #include <cinttypes>

@@ -1,8 +1,8 @@
 // A stable radix sort of keys with their positions. See sort-keys.cuh.
 //
-// A pass: every block counts the digits of its tile; then every block adds up the counts of those before it and moves its
-// pairs. A tile's order is kept by giving each warp a contiguous part, which it walks upwards. Each pass moves 24 bytes a
-// key and is bound by its two launches for the few thousand keys of a micro-batch.
+// A pass: every block counts the digits of its tile; then every block adds up the counts of those before it and moves
+// its pairs. A tile's order is kept by giving each warp a contiguous part, which it walks upwards. Each pass moves 24
+// bytes a key and is bound by its two launches for the few thousand keys of a micro-batch.
 #include "sort-keys.cuh"
 
 #include <cinttypes>
@@ -42,7 +42,7 @@ sort_count_kernel(const uint64_t* pairs, int64_t count, int shift, uint32_t* cou
   st(counts + int64_t{blockIdx.x} * kDigits + threadIdx.x, found[threadIdx.x]);
 }
 
-KERNEL(kSortBlock)
+KERNEL(kSortBlock, 4)
 sort_place_kernel(const uint64_t* pairs, int64_t count, int shift, const uint32_t* counts, uint64_t* sorted) {
   SHARED(uint32_t, places, kSortWarps * kDigits);
   SHARED(uint32_t, warp_totals, kSortWarps);
@@ -56,13 +56,11 @@ sort_place_kernel(const uint64_t* pairs, int64_t count, int shift, const uint32_
   uint32_t* mine = places + warp * kDigits;
   const int64_t begin = int64_t{blockIdx.x} * kSortTile + warp * (kSortTile / kSortWarps) + lane;
   const int left = begin < count ? static_cast<int>(count - begin) : 0;
-  uint64_t pair[kSortSteps];
   uint32_t rank[kSortSteps];
 #pragma unroll
   for (int k = 0; k < kSortSteps; ++k) {
     const bool here = k * 32 < left;
-    pair[k] = here ? ld(pairs + begin + k * 32) : 0;
-    const int d = here ? sort_digit(pair[k], shift) : kDigits;
+    const int d = here ? sort_digit(ld(pairs + begin + k * 32), shift) : kDigits;
     const uint32_t peers = __match_any_sync(kFullWarp, d);
     const uint32_t lower = peers & ((1u << lane) - 1);
     const uint32_t before = here ? mine[d] : 0;
@@ -99,7 +97,9 @@ sort_place_kernel(const uint64_t* pairs, int64_t count, int shift, const uint32_
 
 #pragma unroll
   for (int k = 0; k < kSortSteps; ++k) {
-    if (k * 32 < left) st(sorted + mine[sort_digit(pair[k], shift)] + rank[k], pair[k]);
+    if (k * 32 >= left) break;
+    const uint64_t pair = ld(pairs + begin + k * 32);
+    st(sorted + mine[sort_digit(pair, shift)] + rank[k], pair);
   }
 }
 

@@ -1,6 +1,6 @@
-// Positions in ascending order of their keys, equal keys in ascending order of their positions: what an op on CUDA needs
-// to add the members of a group one after another without locks. A stable radix sort, eight bits a pass; its result has
-// no freedom, so it is the same on every run.
+// Positions in ascending order of their keys, equal keys in ascending order of their positions: what an op on CUDA
+// needs to add the members of a group one after another without locks. A stable radix sort, eight bits a pass; its
+// result has no freedom, so it is the same on every run.
 #pragma once
 
 #include "cuda-rows.cuh"

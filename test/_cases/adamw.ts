@@ -71,4 +71,5 @@ export const cases: readonly OpCase[] = [
   adamwCase(131, { beta2: 0.999, step: 3 }),
   adamwCase(131, { learningRate: 0 }),
   adamwCase(131, {}, 0.125),
+  adamwCase(10_007, { step: 2 }),
 ]

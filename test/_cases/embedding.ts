@@ -90,4 +90,7 @@ const sizes: readonly EmbeddingSizes[] = [
 export const cases: readonly OpCase[] = [
   ...sizes.flatMap(size => [forwardCase(size), backwardCase(size)]),
   backwardCase({ tokens: 1009, vocabulary: 5, c: 257, sameToken: true }),
+  backwardCase({ tokens: 67, vocabulary: 5, c: 36, sameToken: true }),
+  forwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
+  backwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
 ]

@@ -61,6 +61,9 @@ const sizes: readonly GatherSizes[] = [
   { rows: 3, picked: 17, c: 123 },
   { rows: 131, picked: 67, c: 257 },
   { rows: 70_001, picked: 65_539, c: 3 },
+  { rows: 131, picked: 65_539, c: 1 },
+  { rows: 66_003, picked: 2503, c: 1 },
+  { rows: 41, picked: 67, c: 132 },
 ]
 
 export const cases: readonly OpCase[] = sizes.flatMap(size => [

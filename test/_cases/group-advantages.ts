@@ -77,5 +77,6 @@ export const cases: readonly OpCase[] = baselineNames.flatMap(baseline => [
   advantageCase({ baseline, n: 123, groups: 40, clip: 0.5 }),
   advantageCase({ baseline, n: 123, groups: 40, onPolicyWeight: 0.25, offPolicyWeight: 3 }),
   advantageCase({ baseline, n: 131, groups: 16, epsilon: 0.5 }),
+  advantageCase({ baseline, n: 1009, groups: 3 }),
   advantageCase({ baseline, n: 70_001, groups: 10_007 }),
 ])

@@ -70,6 +70,7 @@ export const cases: readonly OpCase[] = [
   addCase(0, 3),
   addCase(1, 1),
   addCase(17, 123, 5),
+  addCase(5, 6, 2),
   addCase(131, 257, 1, 'a'),
   addCase(131, 257, 2, 'b'),
   addCase(70_001, 3),

@@ -63,4 +63,5 @@ export const cases: readonly OpCase[] = [false, true].flatMap(inverse => [
   ropeCase({ rows: 17, heads: 3, d: 64, inverse, gap: 5 }),
   ropeCase({ rows: 131, heads: 2, d: 34, inverse, gap: 1 }),
   ropeCase({ rows: 70_001, heads: 1, d: 4, inverse }),
+  ropeCase({ rows: 19, heads: 3, d: 40, inverse, gap: 4 }),
 ])

@@ -140,10 +140,15 @@ const sizes: readonly RowSizes[] = [
   { rows: 7, v: 5003, deviation: 30, holes: true },
   { rows: 3, v: 131_071 },
   { rows: 70_001, v: 3 },
+  { rows: 3, v: 20 },
+  { rows: 2, v: 1024, holes: true },
+  { rows: 2, v: 20_012, temperature: 0.7 },
+  { rows: 2, v: 16_411, deviation: 10 },
 ]
 
 export const cases: readonly OpCase[] = [
   ...sizes.flatMap(size => [forwardCase(size), backwardCase(size)]),
   forwardCase({ rows: 17, v: 123, entropy: false }),
   backwardCase({ rows: 17, v: 2111, holes: true, inPlace: true }),
+  backwardCase({ rows: 3, v: 9004, inPlace: true }),
 ]

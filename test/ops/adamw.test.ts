@@ -6,10 +6,11 @@ import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { adamwCase, cases, plainOptions } from '../_cases/adamw.js'
 import { float32, normal } from '../_cases/case.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
-import { runCase, testCases } from '../_helpers/run-cases.js'
+import { type Results, runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
@@ -18,6 +19,36 @@ testCases(test, devices, cases, {
   params: 8e-7, // 2.1e-7
   firstMoment: 3.5e-7, // 9.8e-8
   secondMoment: 3e-7, // 8.3e-8
+})
+
+testAlignment(test, devices, [adamwCase(2051)])
+
+test('devices with fused multiply-adds give the same bits', async t => {
+  const oneCase = adamwCase(1031, { step: 7 }, 0.3)
+  const inputs = oneCase.make(new CounterRandom(22, 'adamw'))
+  let first: Results | undefined
+  for (const { device, label } of devices.all.filter(({ isa }) => isa !== 'baseline')) {
+    const results = await runCase(device, oneCase, inputs)
+    first ??= results
+    for (const name of ['params', 'firstMoment', 'secondMoment'])
+      sameBits(t, `${label}: ${name}, not as on the first device`, results[name]!, first[name]!)
+  }
+  t.true(devices.all.length > 0)
+})
+
+test('more elements than a grid has threads', async t => {
+  const n = 2_110_007
+  for (const { device, label } of devices.all) {
+    const grads = Float32Array.from({ length: n }, (_, i) => (i % 3) - 1)
+    const state = zeroState(device, new Float32Array(n), grads)
+    const control = device.float32(Float32Array.of(1, 1, 1, 0))
+    adamw(state, control, { ...plainOptions, beta1: 0.5, epsilon: 0.25, learningRate: 0.625, weightDecay: 0 })
+    // 0.625 g / (|g| + 0.25) after the corrections of the first step: half of the learning rate's 1 / 1.25.
+    const got = await device.readFloat32(state.params)
+    const wrong = got.findIndex((value, i) => Math.abs(value + 0.5 * grads[i]!) > 1e-6)
+    t.is(wrong, -1, `${label}: ${got[wrong]} for a gradient of ${grads[wrong]}`)
+    for (const tensor of [control, ...Object.values(state)]) tensor.dispose()
+  }
 })
 
 test('when control says that the gradient is not finite, not a bit changes', async t => {

@@ -3,7 +3,8 @@ import test from 'ava'
 import { embedding } from '../../lib/ops/embedding.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/embedding.js'
+import { backwardCase, cases, forwardCase } from '../_cases/embedding.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
@@ -13,6 +14,11 @@ const devices = useDevices(test)
 
 // Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
 testCases(test, devices, cases, { out: 0, gradTable: 0 })
+
+testAlignment(test, devices, [
+  forwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
+  backwardCase({ tokens: 67, vocabulary: 5, c: 260 }),
+])
 
 test('gradients', async t => {
   const device = devices.best
@@ -37,6 +43,25 @@ test('wrong arguments are refused by name', async t => {
     ['tokens', () => embedding(undefined, device.empty([2, 1], 'int32'), table)],
     ['table', () => embedding(undefined, tokens, vector)],
   ])
+})
+
+test('on a device that cannot stop, a token outside the table gives NaN, and its gradient goes nowhere', async t => {
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const results = device.scope(() => {
+      const tokens = device.int32(Int32Array.of(-1, 2, 4, -0x80000000, 0x7fffffff))
+      const table = {
+        value: device.float32(Float32Array.of(5, 6, 7, 8), [4, 1]),
+        gradient: device.zeros([4, 1]),
+      }
+      const gradOut = device.float32(Float32Array.of(1, 2, 4, 8, 16), [5, 1])
+      device.ops.embeddingBackward(device.handle, tokens.handle, gradOut.handle, table.gradient.handle)
+      return { out: embedding(undefined, tokens, table), gradient: table.gradient }
+    })
+    const { NaN: nan } = Number
+    t.deepEqual(await device.readFloat32(results.out), Float32Array.of(nan, 7, nan, nan, nan))
+    t.deepEqual(await device.readFloat32(results.gradient), Float32Array.of(0, 0, 2, 0))
+  }
+  t.true(devices.all.length > 0)
 })
 
 test('a token outside the table fails the stream, forward and backward', async t => {

@@ -3,7 +3,8 @@ import test from 'ava'
 import { gatherRows } from '../../lib/ops/gather-rows.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/gather-rows.js'
+import { backwardCase, cases, forwardCase } from '../_cases/gather-rows.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
@@ -13,6 +14,48 @@ const devices = useDevices(test)
 
 // Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
 testCases(test, devices, cases, { out: 0, gradX: 0 })
+
+testAlignment(test, devices, [
+  forwardCase({ rows: 41, picked: 67, c: 132 }),
+  backwardCase({ rows: 41, picked: 67, c: 132 }),
+])
+
+test('more elements than a grid has threads', async t => {
+  const n = 530_003
+  const rows = Int32Array.from({ length: n }, (_, i) => (i * 7919) % 1009)
+  const x = Int32Array.from({ length: 1009 }, (_, i) => i * i)
+  for (const { device, label } of devices.all) {
+    const out = device.scope(() => gatherRows(undefined, device.int32(x, [1009, 1]), device.int32(rows)))
+    const got = await device.readInt32(out)
+    t.is(
+      got.findIndex((value, i) => value !== rows[i]! ** 2),
+      -1,
+      label,
+    )
+  }
+})
+
+test('on a device that cannot stop, a row that is not there is NaN or -2^31, and its gradient goes nowhere', async t => {
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const results = device.scope(() => {
+      const rows = device.int32(Int32Array.of(2, -1, 4, 0x7fffffff, -0x80000000, 0))
+      const gradX = device.zeros([4, 1])
+      const gradOut = device.float32(Float32Array.of(1, 2, 4, 8, 16, 32), [6, 1])
+      device.ops.gatherRowsBackward(device.handle, gradOut.handle, rows.handle, gradX.handle)
+      return {
+        floats: gatherRows(undefined, device.float32(Float32Array.of(5, 6, 7, 8), [4, 1]), rows),
+        integers: gatherRows(undefined, device.int32(Int32Array.of(5, 6, 7, 8), [4, 1]), rows),
+        gradX,
+      }
+    })
+    const { NaN: nan } = Number
+    const none = -0x80000000
+    t.deepEqual(await device.readFloat32(results.floats), Float32Array.of(7, nan, nan, nan, nan, 5))
+    t.deepEqual(await device.readInt32(results.integers), Int32Array.of(7, none, none, none, none, 5))
+    t.deepEqual(await device.readFloat32(results.gradX), Float32Array.of(32, 0, 1, 0))
+  }
+  t.true(devices.all.length > 0)
+})
 
 test('gradients: a row picked twice receives both, one never picked receives 0', async t => {
   const device = devices.best

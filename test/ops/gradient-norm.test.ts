@@ -1,7 +1,8 @@
 // gradient-norm: norm, clipping factor, and what it says of gradients that are not finite.
 import test from 'ava'
 import { gradientNorm } from '../../lib/ops/gradient-norm.js'
-import { cases } from '../_cases/gradient-norm.js'
+import { cases, gradientNormCase } from '../_cases/gradient-norm.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
 import { testCases } from '../_helpers/run-cases.js'
@@ -12,6 +13,8 @@ const devices = useDevices(test)
 testCases(test, devices, cases, {
   control: 1e-7, // 3.4e-8
 })
+
+testAlignment(test, devices, [gradientNormCase(20_001, 1), gradientNormCase(8195, 1, 5)])
 
 test('the factor is exactly 1 below the limit and without one, and scales down to the limit above it', async t => {
   const grads = Float32Array.of(3, 0, -4)

@@ -3,7 +3,7 @@ import test from 'ava'
 import { type AdvantageSettings, groupAdvantageTensor } from '../../lib/ops/group-advantages.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { cases } from '../_cases/group-advantages.js'
-import { isClose } from '../_helpers/compare.js'
+import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
 import { testCases } from '../_helpers/run-cases.js'
@@ -80,6 +80,31 @@ test('equal rewards give exactly 0; one counted member has mean 0 and deviation 
     epsilon: 0,
   })
   t.deepEqual(Array.from(onlyOff), [3, 5])
+})
+
+test('the bits do not depend on the device, nor on which members stand beside a group', async t => {
+  const rewards = Array.from({ length: 131 }, (_, i) => Math.fround(Math.sin(i * 1.7)))
+  const groups = rewards.map((_, i) => ((i * i) % 5) - 2)
+  const off = rewards.map((_, i) => Number(i % 4 === 0))
+  const own = groups.flatMap((id, i) => (id === -1 ? [i] : []))
+  t.true(own.length > 8 && own.length < 60)
+  for (const baseline of ['mean-std', 'on-policy-mean-std'] as const) {
+    let first: Float32Array | undefined
+    for (const { device, label } of devices.all) {
+      const whole = await advantages(device, rewards, groups, off, { baseline })
+      const alone = await advantages(
+        device,
+        own.map(i => rewards[i]!),
+        own.map(i => groups[i]!),
+        own.map(i => off[i]!),
+        { baseline },
+      )
+      const picked = Float32Array.from(own, i => whole[i]!)
+      sameBits(t, `${label}: a group alone`, alone, picked)
+      first ??= whole
+      sameBits(t, `${label}, not as on the first device`, whole, first)
+    }
+  }
 })
 
 test('wrong arguments are refused by name', async t => {

@@ -1,7 +1,8 @@
 // reduce and add: against float64, and what becomes of NaN and infinities.
 import test from 'ava'
 import { add, type Reduction, reduce } from '../../lib/ops/reduce.js'
-import { cases } from '../_cases/reduce.js'
+import { addCase, cases, reduceCase } from '../_cases/reduce.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
 import { testCases } from '../_helpers/run-cases.js'
@@ -10,6 +11,32 @@ const devices = useDevices(test)
 
 // Sums are float64 (measured: 1.2e-14); an addition of two float32 numbers has one rounding.
 testCases(test, devices, cases, { result: 5e-14, out: 0, a: 0, b: 0 })
+
+testAlignment(test, devices, [
+  ...[0, 1, 2, 3].map(kind => reduceCase(kind, 8195, kind === 3)),
+  addCase(131, 257, 0, 'a'),
+  addCase(5, 6, 2),
+])
+
+test('vectors longer than a grid of blocks and than a block of partial sums', async t => {
+  const n = 2_110_007
+  const x = Float32Array.from({ length: n }, (_, i) => (i % 7) - 2)
+  const sum = x.reduce((a, b) => a + b, 0)
+  for (const { device, label } of devices.all) {
+    const results = device.scope(() => {
+      const numbers = device.float32(x)
+      const row = device.view(numbers, 0, [1, n], n)
+      return { sum: reduce(numbers, 'sum'), twice: add(row, row) }
+    })
+    t.is((await device.readFloat64(results.sum))[0], sum, label)
+    const twice = await device.readFloat32(results.twice)
+    t.is(
+      twice.findIndex((value, i) => value !== 2 * x[i]!),
+      -1,
+      label,
+    )
+  }
+})
 
 test('NaN and infinities: the sums pass them on, the largest magnitude is NaN with NaN, the count is their number', async t => {
   const { NaN: nan, POSITIVE_INFINITY: infinity } = Number

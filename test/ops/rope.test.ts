@@ -3,13 +3,14 @@ import test from 'ava'
 import { rope } from '../../lib/ops/rope.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
-import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/rope.js'
+import { type Data, normal } from '../_cases/case.js'
+import { cases, ropeCase } from '../_cases/rope.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { differs, isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
-import { testCases } from '../_helpers/run-cases.js'
+import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
@@ -17,6 +18,11 @@ const devices = useDevices(test)
 testCases(test, devices, cases, {
   x: 2e-7, // 7.4e-8
 })
+
+testAlignment(test, devices, [
+  ropeCase({ rows: 19, heads: 3, d: 40 }),
+  ropeCase({ rows: 19, heads: 3, d: 40, inverse: true, gap: 4 }),
+])
 
 /** Angle position * (i + 1) / 10 for pair i. */
 function table(device: Device, positions: number, half: number) {
@@ -85,6 +91,49 @@ test('position 0 changes nothing, the inverse undoes, a row depends on its own p
     )
     isClose(t, `${label}: there and back`, await device.readFloat32(results.back), x, 2e-7)
   }
+})
+
+test('devices with fused multiply-adds give the same bits', async t => {
+  const oneCase = ropeCase({ rows: 19, heads: 3, d: 34 })
+  const inputs = oneCase.make(new CounterRandom(21, 'rope'))
+  let first: Data | undefined
+  for (const { device, label } of devices.all.filter(({ isa }) => isa !== 'baseline')) {
+    const { x } = await runCase(device, oneCase, inputs)
+    first ??= x!
+    sameBits(t, `${label}, not as on the first device`, x!, first)
+  }
+  t.true(devices.all.length > 0)
+})
+
+test('more pairs than a grid has threads', async t => {
+  const n = 530_003
+  const x = Float32Array.from({ length: 2 * n }, (_, i) => i % 1021)
+  for (const { device, label } of devices.all) {
+    const out = device.scope(() => {
+      // A quarter turn at position 1: (a, b) becomes (-b, a).
+      const tables = {
+        cosine: device.float32(Float32Array.of(1, 0), [2, 1]),
+        sine: device.float32(Float32Array.of(0, 1), [2, 1]),
+      }
+      const positions = device.int32(new Int32Array(n).fill(1))
+      return rope(undefined, device.float32(x, [n, 2]), positions, tables)
+    })
+    const got = await device.readFloat32(out)
+    const wrong = got.findIndex((value, i) => value + 0 !== (i % 2 === 0 ? 0 - x[i + 1]! : x[i - 1]!))
+    t.is(wrong, -1, label)
+  }
+})
+
+test('on a device that cannot stop, a position that is not in the tables gives NaN', async t => {
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const out = device.scope(() => {
+      const x = device.float32(new Float32Array(16).fill(1), [4, 4])
+      return rope(undefined, x, device.int32(Int32Array.of(0, 9, -1, 0x7fffffff)), table(device, 9, 2))
+    })
+    const expected = Float32Array.from({ length: 16 }, (_, i) => (i < 4 ? 1 : Number.NaN))
+    t.deepEqual(await device.readFloat32(out), expected)
+  }
+  t.true(devices.all.length > 0)
 })
 
 test('wrong arguments are refused by name', async t => {

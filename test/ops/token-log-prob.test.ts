@@ -3,7 +3,8 @@ import test from 'ava'
 import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases, makeRows } from '../_cases/token-log-prob.js'
+import { backwardCase, cases, forwardCase, makeRows } from '../_cases/token-log-prob.js'
+import { testAlignment } from '../_helpers/alignment.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
@@ -19,6 +20,12 @@ testCases(test, devices, cases, {
   gradLogits: 4e-7, // 1.2e-7
   logits: 9e-8, // 2.3e-8
 })
+
+testAlignment(
+  test,
+  devices,
+  [64, 9004].flatMap(v => [forwardCase({ rows: 3, v }), backwardCase({ rows: 3, v })]),
+)
 
 test('gradients', async t => {
   const device = devices.best
@@ -83,6 +90,35 @@ test('corners: -infinity, certainty, huge logits, rows without a distribution', 
       t.true(close(gotEntropy[r]!, h), `${label}: entropy of [${row}]: ${gotEntropy[r]}, not ${h}`)
     }
   }
+})
+
+test('on a device that cannot stop, a token outside the vocabulary makes its row NaN', async t => {
+  const columns = 5
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const results = device.scope(() => {
+      const logits = device.zeros([4, columns])
+      const tokens = device.int32(Int32Array.of(4, 5, -1, 0x7fffffff))
+      const gradLogits = device.empty([4, columns])
+      const ones = device.float32(new Float32Array(4).fill(1))
+      device.ops.tokenLogProbBackward(
+        device.handle,
+        logits.handle,
+        tokens.handle,
+        1,
+        ones.handle,
+        gradLogits.handle,
+      )
+      return { ...tokenLogProb(undefined, logits, tokens, 1), gradLogits }
+    })
+    const logProbs = await device.readFloat32(results.logProbs)
+    t.true(Math.abs(logProbs[0]! + Math.log(columns)) < 1e-6)
+    t.deepEqual(logProbs.slice(1), new Float32Array(3).fill(Number.NaN))
+    t.deepEqual((await device.readFloat32(results.entropy)).slice(1), new Float32Array(3).fill(Number.NaN))
+    const gradLogits = await device.readFloat32(results.gradLogits)
+    t.true(gradLogits.slice(0, columns).every(Number.isFinite))
+    t.deepEqual(gradLogits.slice(columns), new Float32Array(3 * columns).fill(Number.NaN))
+  }
+  t.true(devices.all.length > 0)
 })
 
 test('wrong arguments are refused by name', async t => {
