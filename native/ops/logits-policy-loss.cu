@@ -66,7 +66,7 @@ DEV RowGradient finish_row(const LogitsLossCall& call, int64_t i, int64_t token,
 }
 
 template <int threads, bool wide>
-KERNEL(threads)
+KERNEL(threads, threads == 32 ? 16 : 2)
 logits_policy_loss_kernel(const LogitsLossCall call) {
   constexpr int64_t step = 4 * threads;
   SHARED(RowScratch, scratch, 1);

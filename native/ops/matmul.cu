@@ -329,7 +329,7 @@ matmul_combine_kernel(const float* parts, int64_t count, int64_t m, int64_t n, c
 
 static int64_t tiles_over(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
-static int64_t multiprocessors() {
+int64_t multiprocessors() {
   static const int count = [] {
     int device = 0;
     int found = 0;
