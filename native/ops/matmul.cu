@@ -242,9 +242,10 @@ DEV void add_to_out(const MatmulCall& call, const MatmulPlace& place, bool add, 
   }
 }
 
-// Both operands turned, which no layer asks for, takes more registers than two large tiles leave each other.
+// Two large tiles share a multiprocessor of sm_90. Elsewhere its shared memory holds one, or the registers of half of it
+// are too few, as they are for both operands turned, which no layer asks for.
 template <class Tile, bool a_along, bool b_along>
-KERNEL(Tile::threads, !a_along && b_along && Tile::rows == 128 ? 1 : Tile::resident)
+KERNEL(Tile::threads, Tile::rows == 128 && (KARCH != 900 || (!a_along && b_along)) ? 1 : Tile::resident)
 matmul_kernel(const MatmulCall call) {
   SHARED_DYN(float, slices);
 
