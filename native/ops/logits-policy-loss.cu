@@ -31,75 +31,77 @@ struct RowGradient {
   bool masked;
 };
 
-// As on the CPU: q (a + b log q) with q = e / sum and log q = y log(2) - log(sum), where a = (-g + share H) / temperature
-// and b = share / temperature; for the token 1 - q must not be a difference of rounded numbers.
-DEV RowGradient row_gradient(const RowStatistics& row, double log_prob, double g, double share, double temperature) {
-  const double log_sum = row_log_sum(row);
-  const double entropy = row_entropy(row);
-  const double a = (share * entropy - g) / temperature;
+// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN. As on the CPU the gradient is
+// q (a + b log q) with q = e / sum and log q = y log(2) - log(sum), where a = (-g + share H) / temperature and b = share /
+// temperature; for the token 1 - q must not be a difference of rounded numbers.
+DEV void finish_row(const LogitsLossCall& call, int64_t i, const RowStatistics& row, RowGradient* gradient) {
+  const int64_t r = call.first + i;
+  const int64_t token = ld(call.tokens + r);
+  const bool known = token >= 0 && token < call.columns;
+  const double temperature = call.temperature.exact;
+  const double share = call.objective.entropy_share;
+  const double log_prob = known ? row_log_prob(row, ld(call.logits + r * call.stride + token), temperature) : NAN;
+  const double entropy = known ? row_entropy(row) : NAN;
+  st(call.log_probs + r, static_cast<float>(log_prob));
+  st(call.entropy + r, static_cast<float>(entropy));
+  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob);
+
+  const double a = (share * entropy - loss.gradient) / temperature;
   const double b = share / temperature;
   const double q = exp(log_prob);
   const double bonus = q != 0 ? share * q * (log_prob + entropy) : 0.0;
-  RowGradient gradient;
-  gradient.constant = static_cast<float>((a - b * log_sum) / row.sum);
-  gradient.slope = static_cast<float>(b * 0.6931471805599453 / row.sum);
-  gradient.chosen = static_cast<float>((-g * expm1(log_prob) + bonus) / temperature);
-  gradient.masked = false;
-  return gradient;
-}
-
-// Row r, by one thread; a token outside the vocabulary makes the row NaN.
-DEV RowGradient finish_row(const LogitsLossCall& call, int64_t i, int64_t token, float logit,
-                           const RowStatistics& row) {
-  const int64_t r = call.first + i;
-  const bool known = token >= 0 && token < call.columns;
-  const double log_prob = known ? row_log_prob(row, logit, call.temperature.exact) : NAN;
-  const float entropy = known ? static_cast<float>(row_entropy(row)) : NAN;
-  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob);
-  st(call.log_probs + r, static_cast<float>(log_prob));
-  st(call.entropy + r, entropy);
-  keep_metrics(loss, entropy, call.kept, call.count, i);
-  RowGradient gradient =
-      row_gradient(row, log_prob, known ? loss.gradient : NAN, call.objective.entropy_share, call.temperature.exact);
-  gradient.masked = loss.kind == kMasked;
-  return gradient;
+  gradient->constant = known ? static_cast<float>((a - b * row_log_sum(row)) / row.sum) : NAN;
+  gradient->slope = static_cast<float>(b * 0.6931471805599453 / row.sum);
+  gradient->chosen = static_cast<float>((bonus - loss.gradient * expm1(log_prob)) / temperature);
+  gradient->masked = loss.kind == kMasked;
+  keep_metrics(loss, static_cast<float>(entropy), call.kept, call.count, i);
 }
 
 template <int threads, bool wide>
-KERNEL(threads)
+KERNEL(threads, threads == 32 ? 16 : 2)
 logits_policy_loss_kernel(const LogitsLossCall call) {
   constexpr int64_t step = 4 * threads;
   SHARED(RowScratch, scratch, 1);
   SHARED(RowGradient, shared_gradient, 1);
   const float factor = call.temperature.factor;
-  for (int64_t i = blockIdx.x; i < call.count; i += gridDim.x) {
-    const int64_t columns = call.columns;
-    float* const x = call.logits + (call.first + i) * call.stride;
-    const RowStatistics row = row_statistics<threads, wide>(x, columns, call.temperature.exact, factor, scratch);
-    const int64_t token = ld(call.tokens + call.first + i);
-    if (threadIdx.x == 0) {
-      *shared_gradient = finish_row(call, i, token, token >= 0 && token < columns ? ld(x + token) : NAN, row);
-    }
-    __syncthreads();
-    const RowGradient gradient = *shared_gradient;
-    const int64_t first = 4 * static_cast<int64_t>(threadIdx.x);
-    for (int64_t at = first + (columns - 1) / step * step; at >= first; at -= step) {
-      const int64_t left = columns - at;
-      if (left <= 0) continue;
-      Pack<float> four{};
-      if (!gradient.masked) {
-        four = load_four<wide>(x + at, left, 0.0f);
+  const int64_t columns = call.columns;
+  const int64_t r = call.first + blockIdx.x;
+  float* const x = call.logits + r * call.stride;
+  const RowStatistics row = row_statistics<threads, wide>(x, columns, call.temperature.exact, factor, scratch);
+  if (threadIdx.x == 0) finish_row(call, blockIdx.x, row, shared_gradient);
+  __syncthreads();
+  const RowGradient gradient = *shared_gradient;
+  const int64_t token = ld(call.tokens + r);
+  const auto differentiate = [&](Pack<float>& four, int64_t i) {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const float y = row_exponent(four.at[j], row.largest, factor);
-          four.at[j] = exp2f(y) * fmaf(gradient.slope, y, gradient.constant);
-          if (at + j == token) four.at[j] = gradient.chosen;
-        }
-      }
-      store_four<wide>(x + at, left, four);
+    for (int j = 0; j < 4; ++j) {
+      const float y = row_exponent(four.at[j], row.largest, factor);
+      const float value = exp2f(y) * fmaf(gradient.slope, y, gradient.constant);
+      four.at[j] = gradient.masked ? 0.0f : i + j == token ? gradient.chosen : value;
     }
-    // The next row writes the shared memory that slower threads still read.
-    __syncthreads();
+  };
+  // Backwards: the last logits one four at a time, then several fours, so that enough loads are under way.
+  constexpr int fours = 4;
+  const int64_t first = 4 * static_cast<int64_t>(threadIdx.x);
+  const int64_t whole = columns / (fours * step) * (fours * step);
+  for (int64_t i = whole + first + (fours - 1) * step; i >= whole; i -= step) {
+    if (i >= columns) continue;
+    Pack<float> four{};
+    if (!gradient.masked) four = load_four<wide>(x + i, columns - i, 0.0f);
+    differentiate(four, i);
+    store_four<wide>(x + i, columns - i, four);
+  }
+  for (int64_t i = whole + first - fours * step; i >= 0; i -= fours * step) {
+    Pack<float> several[fours] = {};
+    if (!gradient.masked) {
+#pragma unroll
+      for (int k = 0; k < fours; ++k) several[k] = load_four<wide>(x + i + k * step);
+    }
+#pragma unroll
+    for (int k = 0; k < fours; ++k) {
+      differentiate(several[k], i + k * step);
+      store_four<wide>(x + i + k * step, several[k]);
+    }
   }
 }
 

@@ -24,5 +24,8 @@ struct MatrixProduct {
 
 void run_matrix_product(Context& context, const MatrixProduct& product);
 
+// Of the device, for choices that change no result.
+int64_t multiprocessors();
+
 }  // namespace cuda
 }  // namespace luffy

@@ -242,9 +242,10 @@ DEV void add_to_out(const MatmulCall& call, const MatmulPlace& place, bool add, 
   }
 }
 
-// Both operands turned, which no layer asks for, takes more registers than two large tiles leave each other.
+// Two large tiles share a multiprocessor of sm_90. Elsewhere its shared memory holds one, or the registers of half of it
+// are too few, as they are for both operands turned, which no layer asks for.
 template <class Tile, bool a_along, bool b_along>
-KERNEL(Tile::threads, !a_along && b_along && Tile::rows == 128 ? 1 : Tile::resident)
+KERNEL(Tile::threads, Tile::rows == 128 && (KARCH != 900 || (!a_along && b_along)) ? 1 : Tile::resident)
 matmul_kernel(const MatmulCall call) {
   SHARED_DYN(float, slices);
 
@@ -329,7 +330,7 @@ matmul_combine_kernel(const float* parts, int64_t count, int64_t m, int64_t n, c
 
 static int64_t tiles_over(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
-static int64_t multiprocessors() {
+int64_t multiprocessors() {
   static const int count = [] {
     int device = 0;
     int found = 0;

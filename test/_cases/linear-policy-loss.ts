@@ -146,6 +146,9 @@ export const cases: readonly OpCase[] = [
     name: 'two chunks',
     objective: { shaping: 1, entropyShare: 1e-3 },
   }),
+  // Two chunks on the emulated device.
+  linearLossCase({ rows: 67, c: 1, v: 16_411, name: 'entropy', objective: { entropyShare: 1e-3 } }),
+  linearLogProbCase({ rows: 67, c: 1, v: 16_411 }),
   linearLogProbCase({ rows: 0, c: 3, v: 5 }),
   linearLogProbCase({ rows: 17, c: 123, v: 131, temperature: 0.5 }),
   linearLogProbCase({ rows: 17, c: 123, v: 131, entropy: false }),

@@ -143,7 +143,12 @@ export const cases: readonly OpCase[] = [
   forwardCase({ t: 1, n: 1009, k: 521, packed: true, bias: true }),
   // Rows of a multiple of four floats, which not every backend packs.
   forwardCase({ t: 5, n: 37, k: 44, packed: true }),
+  // Blocks of k side by side on a CUDA device, at once and in two goes.
+  forwardCase({ t: 5, n: 37, k: 1031, bias: true }),
+  forwardCase({ t: 2, n: 3, k: 9001, bias: true }),
   forwardCase({ t: 70_001, n: 3, k: 5, bias: true }),
   backwardInputCase({ t: 70_001, n: 3, k: 5 }),
   backwardWeightCase({ t: 70_001, n: 3, k: 5, bias: true }),
+  // Several chunks of rows and strips of columns of a bias gradient.
+  backwardWeightCase({ t: 771, n: 131, k: 3, bias: true }),
 ]

@@ -75,5 +75,6 @@ export const cases: readonly OpCase[] = [
     matmulCase({ m: 131, n: 258, k: 67, ...flag, gap: 2 }),
     matmulCase({ m: 132, n: 257, k: 68, ...flag, accumulate: true }),
   ]),
+  matmulCase({ m: 2, n: 3, k: 9001, accumulate: true }),
   matmulCase({ m: 129, n: 66, k: 530, transposeB: true, accumulate: true, gap: 2 }),
 ]

@@ -19,6 +19,37 @@ const devices = useDevices(test)
 // Measured: gradients equal, sums 1.9e-15.
 testCases(test, devices, cases, { gradLogProbs: { relative: 2e-7 }, metrics: { relative: 1e-14 } })
 
+test('metrics are one sum over ascending rows: the same bits however a batch is cut into calls', async t => {
+  const rows = 2600
+  const inputs = policyLossCase({ rows, targets: { reference: true } }).make(new CounterRandom(26, 'cuts'))
+  for (const { device, label } of devices.all) {
+    const sums = async (cuts: readonly number[]) => {
+      const metrics = device.scope(() => {
+        const metrics = createMetricSums(device)
+        for (const [i, begin] of cuts.entries()) {
+          const end = cuts[i + 1] ?? rows
+          const part = (name: string) =>
+            device.float32((dataOf(inputs, name) as Float32Array).slice(begin, end))
+          const targets = {
+            oldLogProbs: part('oldLogProbs'),
+            advantages: part('advantages'),
+            weights: part('weights'),
+            kinds: device.uint8((dataOf(inputs, 'kinds') as Uint8Array).slice(begin, end)),
+            refLogProbs: part('refLogProbs'),
+          }
+          policyLossKernel(part('logProbs'), targets, { ...plainObjective, klCoef: 0.1 }, metrics)
+        }
+        return metrics
+      })
+      return await device.readFloat64(metrics)
+    }
+    const whole = await sums([0])
+    t.true(whole[0] !== 0, label)
+    t.deepEqual(await sums([0, 1000]), whole, label)
+    t.deepEqual(await sums([0, 1, 1500, 2599]), whole, label)
+  }
+})
+
 test('every option changes the loss or the gradient', async t => {
   const inputs = policyLossCase({ rows: 257, targets: { reference: true, teacher: true } }).make(
     new CounterRandom(20, 'options'),
