@@ -92,13 +92,22 @@ attention_forward_kernel(AttentionArguments a) {
     }
     // Steps of a block: its slices of keys, then those of values.
     const auto fetch = [&](int64_t block, int step, float* to) {
-      if (step < slices) {
-        load_keys<kForwardThreads, wide>(to, t, a.k, group, a.dim, block, step);
-        if (!held) load_queries<kForwardThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
-      } else {
-        load_keys<kForwardThreads, wide>(to, t, a.v, group, a.dim, block, step - slices);
-      }
+      const bool second = step >= slices;
+      load_keys<kForwardThreads, wide>(to, t, second ? a.v : a.k, group, a.dim, block, second ? step - slices : step);
+      if (!held && !second) load_queries<kForwardThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
       cp_async_commit();
+    };
+    // Where the step's slice is, the next one on its way.
+    int current = 0;
+    const auto arrive = [&](int64_t block, int step) {
+      cp_async_wait<0>();
+      __syncthreads();
+      float* const buffer = buffers + current * kBuffer;
+      current ^= 1;
+      const bool ends = step + 1 == 2 * slices;
+      if (!ends || block + 1 < t.blocks)
+        fetch(ends ? block + 1 : block, ends ? 0 : step + 1, buffers + current * kBuffer);
+      return buffer;
     };
     __syncthreads();  // the tile before is done
     if (held) {
@@ -112,39 +121,27 @@ attention_forward_kernel(AttentionArguments a) {
     ForwardRows<slices> rows = {};
 #pragma unroll
     for (int i = 0; i < 8; ++i) rows.largest[i] = kLowestScore;
-    int current = 0;
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
       float score[8][4] = {};
       float old_factor[8], new_factor[8];
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slice);
+        const float* q = (held ? queries + slice * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
+        const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
+        multiply_rows<8, 2>(score, q, buffer + lane * kTileStride, width);
+      }
+      forward_weights<slices>(score, rows, old_factor, new_factor, weights, a.scale, diagonal, first_row);
 #pragma unroll
-      for (int step = 0; step < 2 * slices; ++step) {
-        cp_async_wait<0>();
-        __syncthreads();
-        float* const buffer = buffers + current * kBuffer;
-        float* const other = buffers + (current ^ 1) * kBuffer;
-        if (step + 1 < 2 * slices) {
-          fetch(block, step + 1, other);
-        } else if (!diagonal) {
-          fetch(block + 1, 0, other);
-        }
-        current ^= 1;
-        if (step < slices) {
-          const float* q = (held ? queries + step * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
-          multiply_rows<8, 2>(score, q, buffer + lane * kTileStride,
-                              min(a.dim - step * kAttentionBlock, kAttentionBlock));
-          if (step + 1 == slices) {
-            forward_weights<slices>(score, rows, old_factor, new_factor, weights, a.scale, diagonal, first_row);
-          }
-          continue;
-        }
-        const int slice = step - slices;
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slices + slice) + lane * 4;
         if (slice * kAttentionBlock + lane * 4 >= a.dim) continue;
         float sum[8][4] = {};
         if (diagonal) {
-          multiply_columns<8, 2, true>(sum, weights, buffer + lane * 4, t.high, first_row + 1);
+          multiply_columns<8, 2, true>(sum, weights, buffer, t.high, first_row + 1);
         } else {
-          multiply_columns<8, 2, false>(sum, weights, buffer + lane * 4, kAttentionBlock, 0);
+          multiply_columns<8, 2, false>(sum, weights, buffer, kAttentionBlock, 0);
         }
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
