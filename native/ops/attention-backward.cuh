@@ -196,7 +196,7 @@ DEV bool next_queries(const AttentionPlan& plan, int32_t owner, const PlannedSeq
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices <= 2 ? 2 : 1)
+KERNEL(kBackwardThreads, slices == 1 ? 2 : 1)
 attention_backward_keys_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;

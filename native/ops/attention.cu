@@ -67,7 +67,7 @@ DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float 
 }
 
 template <int slices, bool wide>
-KERNEL(kForwardThreads)
+KERNEL(kForwardThreads, slices <= 2 ? 3 : 2)
 attention_forward_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr bool held = holds_queries(slices);
