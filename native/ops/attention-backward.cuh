@@ -49,7 +49,7 @@ DEV float score_gradient(float weight, float weight_gradient, float delta, float
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices <= 2 ? 2 : 1)
+KERNEL(kBackwardThreads, slices == 1 ? 2 : 1)
 attention_backward_queries_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;
@@ -89,15 +89,6 @@ attention_backward_queries_kernel(AttentionArguments a) {
     };
     __syncthreads();  // the tile before is done
     fetch(0, 0, memory);
-    float lse[4], delta[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = y + 16 * i;
-      const bool own = r >= t.low && r < t.high;
-      const int64_t at = own ? t.s.row(t.base + r) * a.heads + head : 0;
-      lse[i] = own ? ld(a.lse + at) : 0.0f;
-      delta[i] = own ? ld(a.delta + at) : 0.0f;
-    }
     float sums[slices][4][4] = {};
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
@@ -117,11 +108,16 @@ attention_backward_queries_kernel(AttentionArguments a) {
       }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
+        const int r = y + 16 * i;
+        const bool own = r >= t.low && r < t.high;
+        const int64_t at = t.s.row(t.base + (own ? r : t.low)) * a.heads + head;
+        const float lse = ld(a.lse + at);
+        const float delta = ld(a.delta + at);
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          const bool seen = !diagonal || x + 16 * j <= y + 16 * i;
-          const float weight = attention_weight(attention_score(score[i][j], a.scale), lse[i]);
-          const float result = score_gradient(weight, gradient[i][j], delta[i], a.scale);
+          const bool seen = !diagonal || x + 16 * j <= r;
+          const float weight = attention_weight(attention_score(score[i][j], a.scale), lse);
+          const float result = score_gradient(weight, gradient[i][j], delta, a.scale);
           gradients[(y + 16 * i) * kTileStride + x + 16 * j] = seen ? result : 0.0f;
         }
       }
@@ -196,7 +192,7 @@ DEV bool next_queries(const AttentionPlan& plan, int32_t owner, const PlannedSeq
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices == 1 ? 2 : 1)
+KERNEL(kBackwardThreads, 1)
 attention_backward_keys_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;

@@ -136,7 +136,7 @@ DEV void decode_block(const float* keys, const float* values, int visible, int d
 }
 
 template <int rows, int parts>
-KERNEL(kDecodeMostWarps * 32)
+KERNEL(kDecodeMostWarps * 32, 1)
 attention_decode_kernel(DecodeArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kLeastThreads = kDecodeMostWarps / 2 * 32;

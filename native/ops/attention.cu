@@ -27,16 +27,16 @@ constexpr int64_t kAttentionMostBlocks = 1 << 30;
 HOST_DEV constexpr bool holds_queries(int slices) { return slices <= 2; }
 HOST_DEV constexpr int forward_tiles(int slices) { return holds_queries(slices) ? slices + 3 : 5; }
 
-template <int slices>
-struct ForwardRows {
-  float sums[slices][8][4];
-  float largest[8], total[8];
+// A row from block to block, in shared memory: two of each row, written and read in turn.
+struct ForwardState {
+  float largest, total, old_factor, new_factor;
 };
+constexpr int kForwardStates = 2 * kAttentionBlock;
 
-// Scores become weights of the warp's rows in shared memory, and the block's part of total and largest is merged.
-template <int slices>
-DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float (&old_factor)[8],
-                         float (&new_factor)[8], float* weights, float scale, bool diagonal, int first_row) {
+// Scores become weights of the warp's rows in shared memory, and the block's largest and total join the rows' state.
+// weights, old_state, new_state: at the thread's first row.
+DEV void forward_weights(float (&score)[8][4], float* weights, const ForwardState* old_state, ForwardState* new_state,
+                         float scale, bool diagonal, int first_row) {
   const int lane = static_cast<int>(threadIdx.x) % 16;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
@@ -57,17 +57,16 @@ DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float 
     float total = __fadd_rn(__fadd_rn(score[i][0], score[i][2]), __fadd_rn(score[i][1], score[i][3]));
 #pragma unroll
     for (int lanes = 8; lanes > 0; lanes /= 2) total = __fadd_rn(total, __shfl_xor_sync(kFullWarp, total, lanes));
-    const Merge merge = merge_of(rows.largest[i], top);
-    rows.largest[i] = merge.largest;
-    rows.total[i] = merged(rows.total[i], total, merge.old_factor, merge.new_factor);
-    old_factor[i] = merge.old_factor;
-    new_factor[i] = merge.new_factor;
+    if (lane != 0) continue;
+    const Merge merge = merge_of(old_state[2 * i].largest, top);
+    new_state[2 * i] = {merge.largest, merged(old_state[2 * i].total, total, merge.old_factor, merge.new_factor),
+                        merge.old_factor, merge.new_factor};
   }
   __syncwarp();
 }
 
 template <int slices, bool wide>
-KERNEL(kForwardThreads, slices <= 2 ? 3 : 2)
+KERNEL(kForwardThreads, slices == 1 ? 3 : 2)
 attention_forward_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr bool held = holds_queries(slices);
@@ -78,6 +77,7 @@ attention_forward_kernel(AttentionArguments a) {
   const int lane = thread % 16;
   const int first_row = thread / 32 * 16 + thread % 32 / 16;
   float* const weights = buffers + 2 * kBuffer + first_row * kTileStride;
+  ForwardState* const states = reinterpret_cast<ForwardState*>(buffers + 2 * kBuffer + kTileFloats) + first_row;
 
   const int64_t units = a.plan.query_tiles[a.plan.count] * a.heads;
   for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
@@ -118,13 +118,15 @@ attention_forward_kernel(AttentionArguments a) {
     }
     fetch(0, 0, buffers);
 
-    ForwardRows<slices> rows = {};
+    float sums[slices][8][4] = {};
+    ForwardState* state = states;
+    if (lane == 0) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) rows.largest[i] = kLowestScore;
+      for (int i = 0; i < 8; ++i) state[2 * i] = {kLowestScore, 0.0f, 1.0f, 1.0f};
+    }
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
       float score[8][4] = {};
-      float old_factor[8], new_factor[8];
 #pragma unroll 1
       for (int slice = 0; slice < slices; ++slice) {
         const float* buffer = arrive(block, slice);
@@ -132,7 +134,9 @@ attention_forward_kernel(AttentionArguments a) {
         const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
         multiply_rows<8, 2>(score, q, buffer + lane * kTileStride, width);
       }
-      forward_weights<slices>(score, rows, old_factor, new_factor, weights, a.scale, diagonal, first_row);
+      ForwardState* const next_state = states + (block % 2 == 0 ? kAttentionBlock : 0);
+      forward_weights(score, weights, state, next_state, a.scale, diagonal, first_row);
+      state = next_state;
 #pragma unroll
       for (int slice = 0; slice < slices; ++slice) {
         const float* buffer = arrive(block, slices + slice) + lane * 4;
@@ -145,9 +149,11 @@ attention_forward_kernel(AttentionArguments a) {
         }
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
+          const float old_factor = state[2 * i].old_factor;
+          const float new_factor = state[2 * i].new_factor;
 #pragma unroll
           for (int c = 0; c < 4; ++c) {
-            rows.sums[slice][i][c] = merged(rows.sums[slice][i][c], sum[i][c], old_factor[i], new_factor[i]);
+            sums[slice][i][c] = merged(sums[slice][i][c], sum[i][c], old_factor, new_factor);
           }
         }
       }
@@ -157,16 +163,17 @@ attention_forward_kernel(AttentionArguments a) {
       const int r = first_row + 2 * i;
       if (r < t.low || r >= t.high) continue;
       const int64_t row = t.s.row(t.base + r);
-      const float inverse = attention_inverse(rows.total[i]);
+      const float inverse = attention_inverse(state[2 * i].total);
       float* const out = a.out.at(row, int64_t{head} * a.dim);
 #pragma unroll
       for (int slice = 0; slice < slices; ++slice) {
         Pack<float> x;
 #pragma unroll
-        for (int c = 0; c < 4; ++c) x.at[c] = __fmul_rn(rows.sums[slice][i][c], inverse);
+        for (int c = 0; c < 4; ++c) x.at[c] = __fmul_rn(sums[slice][i][c], inverse);
         store_columns<wide>(out, x, slice * kAttentionBlock + lane * 4, a.dim);
       }
-      if (lane == 0 && a.lse != nullptr) st(a.lse + row * a.heads + head, rows.largest[i] + logf(rows.total[i]));
+      if (lane == 0 && a.lse != nullptr)
+        st(a.lse + row * a.heads + head, state[2 * i].largest + logf(state[2 * i].total));
     }
   }
 }
@@ -208,7 +215,7 @@ static unsigned attention_blocks(const AttentionPlan& plan, int64_t per_tile) {
 
 template <int slices, bool wide>
 static void launch_forward(const AttentionArguments& a, cudaStream_t stream) {
-  const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats;
+  const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats + sizeof(ForwardState) * kForwardStates;
   launch<attention_forward_kernel<slices, wide>>(
       Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(kForwardThreads), bytes, stream), a);
 }
