@@ -49,7 +49,7 @@ DEV float score_gradient(float weight, float weight_gradient, float delta, float
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices == 1 ? 2 : 1)
+KERNEL(kBackwardThreads, 1)
 attention_backward_queries_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;

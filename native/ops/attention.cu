@@ -18,10 +18,12 @@
 namespace luffy {
 namespace cuda {
 
-constexpr int kForwardThreads = 128;
 constexpr int64_t kAttentionMostBlocks = 1 << 30;
 
-// ---- forward: a warp has 16 rows of the tile, a row 16 lanes of 4 keys.
+// ---- forward: a row of the tile has 16 lanes of 4 keys, a lane 8 rows (4 where a head has four slices), 2 apart.
+
+HOST_DEV constexpr int forward_rows(int slices) { return slices <= 2 ? 8 : 4; }
+HOST_DEV constexpr int forward_threads(int slices) { return kAttentionBlock / forward_rows(slices) * 16; }
 
 // Tiles in shared memory: queries (while they fit; else a slice comes with each slice of keys), two buffers, weights.
 HOST_DEV constexpr bool holds_queries(int slices) { return slices <= 2; }
@@ -35,11 +37,12 @@ constexpr int kForwardStates = 2 * kAttentionBlock;
 
 // Scores become weights of the warp's rows in shared memory, and the block's largest and total join the rows' state.
 // weights, old_state, new_state: at the thread's first row.
-DEV void forward_weights(float (&score)[8][4], float* weights, const ForwardState* old_state, ForwardState* new_state,
-                         float scale, bool diagonal, int first_row) {
+template <int rows>
+DEV void forward_weights(float (&score)[rows][4], float* weights, const ForwardState* old_state,
+                         ForwardState* new_state, float scale, bool diagonal, int first_row) {
   const int lane = static_cast<int>(threadIdx.x) % 16;
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < rows; ++i) {
     const int visible = diagonal ? first_row + 2 * i + 1 : kAttentionBlock;
     float top = kLowestScore;
 #pragma unroll
@@ -66,16 +69,20 @@ DEV void forward_weights(float (&score)[8][4], float* weights, const ForwardStat
 }
 
 template <int slices, bool wide>
-KERNEL(kForwardThreads, slices == 1 ? 3 : 2)
+KERNEL(forward_threads(slices), slices == 1   ? 3
+                                : slices == 2 ? 2
+                                              : 1)
 attention_forward_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
+  constexpr int kRows = forward_rows(slices);
+  constexpr int kThreads = forward_threads(slices);
   constexpr bool held = holds_queries(slices);
   constexpr int kBuffer = held ? kTileFloats : 2 * kTileFloats;
   float* const queries = memory;
   float* const buffers = memory + (held ? slices * kTileFloats : 0);
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 16;
-  const int first_row = thread / 32 * 16 + thread % 32 / 16;
+  const int first_row = thread / 32 * (2 * kRows) + thread % 32 / 16;
   float* const weights = buffers + 2 * kBuffer + first_row * kTileStride;
   ForwardState* const states = reinterpret_cast<ForwardState*>(buffers + 2 * kBuffer + kTileFloats) + first_row;
 
@@ -93,8 +100,8 @@ attention_forward_kernel(AttentionArguments a) {
     // Steps of a block: its slices of keys, then those of values.
     const auto fetch = [&](int64_t block, int step, float* to) {
       const bool second = step >= slices;
-      load_keys<kForwardThreads, wide>(to, t, second ? a.v : a.k, group, a.dim, block, second ? step - slices : step);
-      if (!held && !second) load_queries<kForwardThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
+      load_keys<kThreads, wide>(to, t, second ? a.v : a.k, group, a.dim, block, second ? step - slices : step);
+      if (!held && !second) load_queries<kThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
       cp_async_commit();
     };
     // Where the step's slice is, the next one on its way.
@@ -113,26 +120,26 @@ attention_forward_kernel(AttentionArguments a) {
     if (held) {
 #pragma unroll
       for (int c = 0; c < slices; ++c) {
-        load_queries<kForwardThreads, wide>(queries + c * kTileFloats, t, a.q, head, a.dim, c);
+        load_queries<kThreads, wide>(queries + c * kTileFloats, t, a.q, head, a.dim, c);
       }
     }
     fetch(0, 0, buffers);
 
-    float sums[slices][8][4] = {};
+    float sums[slices][kRows][4] = {};
     ForwardState* state = states;
     if (lane == 0) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) state[2 * i] = {kLowestScore, 0.0f, 1.0f, 1.0f};
+      for (int i = 0; i < kRows; ++i) state[2 * i] = {kLowestScore, 0.0f, 1.0f, 1.0f};
     }
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
-      float score[8][4] = {};
+      float score[kRows][4] = {};
 #pragma unroll 1
       for (int slice = 0; slice < slices; ++slice) {
         const float* buffer = arrive(block, slice);
         const float* q = (held ? queries + slice * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
         const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
-        multiply_rows<8, 2>(score, q, buffer + lane * kTileStride, width);
+        multiply_rows<kRows, 2>(score, q, buffer + lane * kTileStride, width);
       }
       ForwardState* const next_state = states + (block % 2 == 0 ? kAttentionBlock : 0);
       forward_weights(score, weights, state, next_state, a.scale, diagonal, first_row);
@@ -141,14 +148,14 @@ attention_forward_kernel(AttentionArguments a) {
       for (int slice = 0; slice < slices; ++slice) {
         const float* buffer = arrive(block, slices + slice) + lane * 4;
         if (slice * kAttentionBlock + lane * 4 >= a.dim) continue;
-        float sum[8][4] = {};
+        float sum[kRows][4] = {};
         if (diagonal) {
-          multiply_columns<8, 2, true>(sum, weights, buffer, t.high, first_row + 1);
+          multiply_columns<kRows, 2, true>(sum, weights, buffer, t.high, first_row + 1);
         } else {
-          multiply_columns<8, 2, false>(sum, weights, buffer, kAttentionBlock, 0);
+          multiply_columns<kRows, 2, false>(sum, weights, buffer, kAttentionBlock, 0);
         }
 #pragma unroll
-        for (int i = 0; i < 8; ++i) {
+        for (int i = 0; i < kRows; ++i) {
           const float old_factor = state[2 * i].old_factor;
           const float new_factor = state[2 * i].new_factor;
 #pragma unroll
@@ -159,7 +166,7 @@ attention_forward_kernel(AttentionArguments a) {
       }
     }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const int r = first_row + 2 * i;
       if (r < t.low || r >= t.high) continue;
       const int64_t row = t.s.row(t.base + r);
@@ -217,7 +224,7 @@ template <int slices, bool wide>
 static void launch_forward(const AttentionArguments& a, cudaStream_t stream) {
   const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats + sizeof(ForwardState) * kForwardStates;
   launch<attention_forward_kernel<slices, wide>>(
-      Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(kForwardThreads), bytes, stream), a);
+      Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(forward_threads(slices)), bytes, stream), a);
 }
 
 // launch(slices, wide) as compile-time constants.
