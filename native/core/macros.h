@@ -2,12 +2,14 @@
 #pragma once
 
 // Functions in headers are always inlined, so that an object compiled for AVX-512 never lends its copy of a
-// shared helper to code that must run on an older processor (`test/native/isa-symbols.test.ts` checks it). nvcc makes
-// them for the device too.
-#ifdef __CUDACC__
-#define LUFFY_INLINE __host__ __device__ __forceinline__
-#else
+// shared helper to code that must run on an older processor (`test/native/isa-symbols.test.ts` checks it).
 #define LUFFY_INLINE inline __attribute__((always_inline))
+
+// The same for what kernels of a device call too.
+#ifdef __CUDACC__
+#define LUFFY_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define LUFFY_HOST_DEVICE LUFFY_INLINE
 #endif
 
 // The namespace that holds one compilation of the ops: cpu_avx512, cpu_avx2, cpu_baseline (set by the build from

@@ -13,7 +13,7 @@ struct Philox {
   uint32_t word[4];
 };
 
-LUFFY_INLINE Philox philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+LUFFY_HOST_DEVICE Philox philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -32,7 +32,7 @@ LUFFY_INLINE Philox philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, 
 }
 
 // A double in [0, 1) from two words (53 bits).
-LUFFY_INLINE double uniform(uint32_t high, uint32_t low) {
+LUFFY_HOST_DEVICE double uniform(uint32_t high, uint32_t low) {
   return static_cast<double>((static_cast<uint64_t>(high) << 21) ^ (low >> 11)) * 0x1.0p-53;
 }
 

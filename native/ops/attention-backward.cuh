@@ -49,7 +49,7 @@ DEV float score_gradient(float weight, float weight_gradient, float delta, float
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices <= 2 ? 2 : 1)
+KERNEL(kBackwardThreads, 1)
 attention_backward_queries_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;
@@ -76,58 +76,59 @@ attention_backward_queries_kernel(AttentionArguments a) {
       }
       cp_async_commit();
     };
+    // Where the step's slices are, the next ones on their way.
+    int current = 0;
+    const auto arrive = [&](int64_t block, int step) {
+      cp_async_wait<0>();
+      __syncthreads();
+      float* const buffer = memory + current * kBuffer;
+      current ^= 1;
+      const bool ends = step + 1 == 3 * slices;
+      if (!ends || block + 1 < t.blocks) fetch(ends ? block + 1 : block, ends ? 0 : step + 1, memory + current * kBuffer);
+      return buffer;
+    };
     __syncthreads();  // the tile before is done
     fetch(0, 0, memory);
-    float lse[4], delta[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = y + 16 * i;
-      const bool own = r >= t.low && r < t.high;
-      const int64_t at = own ? t.s.row(t.base + r) * a.heads + head : 0;
-      lse[i] = own ? ld(a.lse + at) : 0.0f;
-      delta[i] = own ? ld(a.delta + at) : 0.0f;
-    }
     float sums[slices][4][4] = {};
-    int current = 0;
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
       float score[4][4] = {};
       float gradient[4][4] = {};
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slice);
+        multiply_rows<4, 16>(score, buffer + kTileFloats + y * kTileStride, buffer + x * kTileStride,
+                             min(a.dim - slice * kAttentionBlock, kAttentionBlock));
+      }
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slices + slice);
+        multiply_rows<4, 16>(gradient, buffer + kTileFloats + y * kTileStride, buffer + x * kTileStride,
+                             min(a.dim - slice * kAttentionBlock, kAttentionBlock));
+      }
 #pragma unroll
-      for (int step = 0; step < 3 * slices; ++step) {
-        cp_async_wait<0>();
-        __syncthreads();
-        float* const buffer = memory + current * kBuffer;
-        float* const other = memory + (current ^ 1) * kBuffer;
-        if (step + 1 < 3 * slices) {
-          fetch(block, step + 1, other);
-        } else if (!diagonal) {
-          fetch(block + 1, 0, other);
+      for (int i = 0; i < 4; ++i) {
+        const int r = y + 16 * i;
+        const bool own = r >= t.low && r < t.high;
+        const int64_t at = t.s.row(t.base + (own ? r : t.low)) * a.heads + head;
+        const float lse = ld(a.lse + at);
+        const float delta = ld(a.delta + at);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const bool seen = !diagonal || x + 16 * j <= r;
+          const float weight = attention_weight(attention_score(score[i][j], a.scale), lse);
+          const float result = score_gradient(weight, gradient[i][j], delta, a.scale);
+          gradients[(y + 16 * i) * kTileStride + x + 16 * j] = seen ? result : 0.0f;
         }
-        current ^= 1;
-        const int slice = step % slices;
-        const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
-        if (step < 2 * slices) {
-          multiply_rows<4, 16>(step < slices ? score : gradient, buffer + kTileFloats + y * kTileStride,
-                               buffer + x * kTileStride, width);
-          if (step + 1 < 2 * slices) continue;
+      }
 #pragma unroll
-          for (int i = 0; i < 4; ++i) {
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-              const bool seen = !diagonal || x + 16 * j <= y + 16 * i;
-              const float weight = attention_weight(attention_score(score[i][j], a.scale), lse[i]);
-              const float result = score_gradient(weight, gradient[i][j], delta[i], a.scale);
-              gradients[(y + 16 * i) * kTileStride + x + 16 * j] = seen ? result : 0.0f;
-            }
-          }
-          continue;
-        }
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, 2 * slices + slice) + x * 4;
         if (slice * kAttentionBlock + x * 4 >= a.dim) continue;
         if (diagonal) {
-          multiply_columns<4, 16, true>(sums[slice], gradients + y * kTileStride, buffer + x * 4, t.high, y + 1);
+          multiply_columns<4, 16, true>(sums[slice], gradients + y * kTileStride, buffer, t.high, y + 1);
         } else {
-          multiply_columns<4, 16, false>(sums[slice], gradients + y * kTileStride, buffer + x * 4, kAttentionBlock, 0);
+          multiply_columns<4, 16, false>(sums[slice], gradients + y * kTileStride, buffer, kAttentionBlock, 0);
         }
       }
     }
@@ -191,7 +192,7 @@ DEV bool next_queries(const AttentionPlan& plan, int32_t owner, const PlannedSeq
 }
 
 template <int slices, bool wide>
-KERNEL(kBackwardThreads, slices <= 2 ? 2 : 1)
+KERNEL(kBackwardThreads, 1)
 attention_backward_keys_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kBuffer = 2 * kTileFloats;
@@ -250,44 +251,62 @@ attention_backward_keys_kernel(AttentionArguments a) {
         const int at = y * 4 + r;
         first[r] = at >= now.low && at < now.high ? at - now.shift : kAttentionBlock;
       }
-      float score[4][4] = {};
-      float gradient[4][4] = {};
-#pragma unroll
-      for (int step = 0; step < 4 * slices; ++step) {
+      // Where the step's slices are, the next ones on their way.
+      const auto arrive = [&](int step) {
         cp_async_wait<0>();
         __syncthreads();
         float* const buffer = memory + current * kBuffer;
-        float* const other = memory + (current ^ 1) * kBuffer;
-        if (step + 1 < 4 * slices) {
-          fetch(now, step + 1, other);
-        } else if (more) {
-          fetch(q, 0, other);
-        }
         current ^= 1;
-        const int slice = step % slices;
-        if (step < 2 * slices) {
-          multiply_rows<4, 16>(step < slices ? score : gradient, buffer + kTileFloats + y * kTileStride,
-                               buffer + x * kTileStride, min(a.dim - slice * kAttentionBlock, kAttentionBlock));
-          if (step + 1 < 2 * slices) continue;
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const int r = y + 16 * i;
-            const bool own = r < queries;
-            const int64_t at = (now.s.start + now.begin + (own ? r : 0)) * a.heads + head;
-            const float lse = ld(a.lse + at);
-            const float delta = ld(a.delta + at);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-              const int c = x + 16 * j;
-              const bool seen = own && c >= now.low && c < now.high && c - now.shift <= r;
-              const float weight = attention_weight(attention_score(score[i][j], a.scale), lse);
-              gradient[i][j] = seen ? score_gradient(weight, gradient[i][j], delta, a.scale) : 0.0f;
-              weights[r * kTileStride + c] = seen ? weight : 0.0f;
-            }
-          }
-          continue;
+        const bool ends = step + 1 == 4 * slices;
+        if (!ends || more) fetch(ends ? q : now, ends ? 0 : step + 1, memory + current * kBuffer);
+        return buffer;
+      };
+      const auto add_products = [&](float(&sums)[4][4], const float* buffer, int slice) {
+        if (slice * kAttentionBlock + x * 4 >= a.dim) return;
+        if (whole) {
+          multiply_transposed<false>(sums, weights + y * 4, buffer + kTileFloats + x * 4, queries, first);
+        } else {
+          multiply_transposed<true>(sums, weights + y * 4, buffer + kTileFloats + x * 4, queries, first);
         }
-        if (step == 3 * slices) {
+      };
+      float score[4][4] = {};
+      float gradient[4][4] = {};
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(slice);
+        multiply_rows<4, 16>(score, buffer + kTileFloats + y * kTileStride, buffer + x * kTileStride,
+                             min(a.dim - slice * kAttentionBlock, kAttentionBlock));
+      }
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(slices + slice);
+        multiply_rows<4, 16>(gradient, buffer + kTileFloats + y * kTileStride, buffer + x * kTileStride,
+                             min(a.dim - slice * kAttentionBlock, kAttentionBlock));
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int r = y + 16 * i;
+        const bool own = r < queries;
+        const int64_t at = (now.s.start + now.begin + (own ? r : 0)) * a.heads + head;
+        const float lse = ld(a.lse + at);
+        const float delta = ld(a.delta + at);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int c = x + 16 * j;
+          const bool seen = own && c >= now.low && c < now.high && c - now.shift <= r;
+          const float weight = attention_weight(attention_score(score[i][j], a.scale), lse);
+          gradient[i][j] = seen ? score_gradient(weight, gradient[i][j], delta, a.scale) : 0.0f;
+          weights[r * kTileStride + c] = seen ? weight : 0.0f;
+        }
+      }
+#pragma unroll
+      for (int slice = 0; slice < slices; ++slice) {
+        add_products(value_sums[slice], arrive(2 * slices + slice), slice);
+      }
+#pragma unroll
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(3 * slices + slice);
+        if (slice == 0) {
           // Everyone has used the weights.
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
@@ -296,13 +315,7 @@ attention_backward_keys_kernel(AttentionArguments a) {
           }
           __syncthreads();
         }
-        if (slice * kAttentionBlock + x * 4 >= a.dim) continue;
-        float(&sums)[4][4] = step < 3 * slices ? value_sums[slice] : key_sums[slice];
-        if (whole) {
-          multiply_transposed<false>(sums, weights + y * 4, buffer + kTileFloats + x * 4, queries, first);
-        } else {
-          multiply_transposed<true>(sums, weights + y * 4, buffer + kTileFloats + x * 4, queries, first);
-        }
+        add_products(key_sums[slice], buffer, slice);
       }
     }
 #pragma unroll

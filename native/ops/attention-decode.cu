@@ -1,7 +1,7 @@
 // attention-decode and the key/value cache on CUDA. See attention-decode.h; the arithmetic is in attention-block.cuh.
 //
 // Bound by the cache's bytes: every key and value of a sequence is read once for all query heads of its group (and
-// once more for every further eight). A block of threads takes a (sequence, key/value head); its warps take blocks of
+// once more for every further eight, or four of more than 128 dimensions). A block of threads takes a (sequence, key/value head); its warps take blocks of
 // 64 keys side by side, and what they find is merged in ascending order. A lane reads the keys `lane` and `lane + 32`,
 // 64 bytes in a row with its neighbours, and the values' columns `lane + 32 i`.
 #include "attention-decode.h"
@@ -101,7 +101,7 @@ DEV void decode_block(const float* keys, const float* values, int visible, int d
   const float* second = first + 2 * int64_t{dim} * kKeyGroup;
   float score[rows][2] = {};
   int d = 0;
-#pragma unroll 2
+#pragma unroll(rows < 6 ? 2 : 1)
   for (; d + 4 <= dim; d += 4) {
     decode_products<rows, 4>(score, q, width, first, second, has_first, has_second, d);
   }
@@ -136,7 +136,7 @@ DEV void decode_block(const float* keys, const float* values, int visible, int d
 }
 
 template <int rows, int parts>
-KERNEL(kDecodeMostWarps * 32)
+KERNEL(kDecodeMostWarps * 32, 1)
 attention_decode_kernel(DecodeArguments a) {
   SHARED_DYN(float, memory);
   constexpr int kLeastThreads = kDecodeMostWarps / 2 * 32;
@@ -301,9 +301,14 @@ template <int parts>
 static void launch_decode_rows(DecodeArguments& a, cudaStream_t stream) {
   if (a.per_group == 1) return launch_decode<1, parts>(a, stream);
   if (a.per_group == 2) return launch_decode<2, parts>(a, stream);
-  if (a.per_group <= 4) return launch_decode<4, parts>(a, stream);
-  if (a.per_group <= 6) return launch_decode<6, parts>(a, stream);
-  launch_decode<8, parts>(a, stream);
+  if constexpr (parts > 4) {
+    // More rows of so many columns do not fit in registers.
+    launch_decode<4, parts>(a, stream);
+  } else {
+    if (a.per_group <= 4) return launch_decode<4, parts>(a, stream);
+    if (a.per_group <= 6) return launch_decode<6, parts>(a, stream);
+    launch_decode<8, parts>(a, stream);
+  }
 }
 
 void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value_cache, Tensor block_table,

@@ -21,7 +21,7 @@ template <int threads, bool wide, class Row>
 DEV void load_tile(float* tile, int width, const float* any, Row&& row) {
   const int thread = static_cast<int>(threadIdx.x);
   if constexpr (wide) {
-#pragma unroll 4
+#pragma unroll 2
     for (int i = thread; i < kAttentionBlock * (kAttentionBlock / 4); i += threads) {
       const int r = i / (kAttentionBlock / 4);
       const int c = i % (kAttentionBlock / 4) * 4;
@@ -31,6 +31,7 @@ DEV void load_tile(float* tile, int width, const float* any, Row&& row) {
     }
   } else {
     const int filled = (width + 3) / 4 * 4;
+#pragma unroll 2
     for (int i = thread; i < kAttentionBlock * kAttentionBlock; i += threads) {
       const int r = i / kAttentionBlock;
       const int c = i % kAttentionBlock;
@@ -45,6 +46,7 @@ DEV void load_tile(float* tile, int width, const float* any, Row&& row) {
 // its first row, the others 16 apart.
 template <int rows, int row_step>
 DEV void multiply_rows(float (&out)[rows][4], const float* a, const float* b, int width) {
+#pragma unroll 1
   for (int d = 0; d < width; d += 4) {
     Pack<float> x[4];
 #pragma unroll
@@ -65,6 +67,7 @@ DEV void multiply_rows(float (&out)[rows][4], const float* a, const float* b, in
 // the first `visible` j, each later row `row_step` more.
 template <int rows, int row_step, bool masked>
 DEV void multiply_columns(float (&out)[rows][4], const float* a, const float* b, int count, int visible) {
+#pragma unroll 1
   for (int j = 0; j < count; j += 4) {
     Pack<float> x[4];
 #pragma unroll

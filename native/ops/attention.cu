@@ -18,28 +18,31 @@
 namespace luffy {
 namespace cuda {
 
-constexpr int kForwardThreads = 128;
 constexpr int64_t kAttentionMostBlocks = 1 << 30;
 
-// ---- forward: a warp has 16 rows of the tile, a row 16 lanes of 4 keys.
+// ---- forward: a row of the tile has 16 lanes of 4 keys, a lane 8 rows (4 where a head has four slices), 2 apart.
+
+HOST_DEV constexpr int forward_rows(int slices) { return slices <= 2 ? 8 : 4; }
+HOST_DEV constexpr int forward_threads(int slices) { return kAttentionBlock / forward_rows(slices) * 16; }
 
 // Tiles in shared memory: queries (while they fit; else a slice comes with each slice of keys), two buffers, weights.
 HOST_DEV constexpr bool holds_queries(int slices) { return slices <= 2; }
 HOST_DEV constexpr int forward_tiles(int slices) { return holds_queries(slices) ? slices + 3 : 5; }
 
-template <int slices>
-struct ForwardRows {
-  float sums[slices][8][4];
-  float largest[8], total[8];
+// A row from block to block, in shared memory: two of each row, written and read in turn.
+struct ForwardState {
+  float largest, total, old_factor, new_factor;
 };
+constexpr int kForwardStates = 2 * kAttentionBlock;
 
-// Scores become weights of the warp's rows in shared memory, and the block's part of total and largest is merged.
-template <int slices>
-DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float (&old_factor)[8],
-                         float (&new_factor)[8], float* weights, float scale, bool diagonal, int first_row) {
+// Scores become weights of the warp's rows in shared memory, and the block's largest and total join the rows' state.
+// weights, old_state, new_state: at the thread's first row.
+template <int rows>
+DEV void forward_weights(float (&score)[rows][4], float* weights, const ForwardState* old_state,
+                         ForwardState* new_state, float scale, bool diagonal, int first_row) {
   const int lane = static_cast<int>(threadIdx.x) % 16;
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < rows; ++i) {
     const int visible = diagonal ? first_row + 2 * i + 1 : kAttentionBlock;
     float top = kLowestScore;
 #pragma unroll
@@ -57,27 +60,31 @@ DEV void forward_weights(float (&score)[8][4], ForwardRows<slices>& rows, float 
     float total = __fadd_rn(__fadd_rn(score[i][0], score[i][2]), __fadd_rn(score[i][1], score[i][3]));
 #pragma unroll
     for (int lanes = 8; lanes > 0; lanes /= 2) total = __fadd_rn(total, __shfl_xor_sync(kFullWarp, total, lanes));
-    const Merge merge = merge_of(rows.largest[i], top);
-    rows.largest[i] = merge.largest;
-    rows.total[i] = merged(rows.total[i], total, merge.old_factor, merge.new_factor);
-    old_factor[i] = merge.old_factor;
-    new_factor[i] = merge.new_factor;
+    if (lane != 0) continue;
+    const Merge merge = merge_of(old_state[2 * i].largest, top);
+    new_state[2 * i] = {merge.largest, merged(old_state[2 * i].total, total, merge.old_factor, merge.new_factor),
+                        merge.old_factor, merge.new_factor};
   }
   __syncwarp();
 }
 
 template <int slices, bool wide>
-KERNEL(kForwardThreads)
+KERNEL(forward_threads(slices), slices == 1   ? 3
+                                : slices == 2 ? 2
+                                              : 1)
 attention_forward_kernel(AttentionArguments a) {
   SHARED_DYN(float, memory);
+  constexpr int kRows = forward_rows(slices);
+  constexpr int kThreads = forward_threads(slices);
   constexpr bool held = holds_queries(slices);
   constexpr int kBuffer = held ? kTileFloats : 2 * kTileFloats;
   float* const queries = memory;
   float* const buffers = memory + (held ? slices * kTileFloats : 0);
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 16;
-  const int first_row = thread / 32 * 16 + thread % 32 / 16;
+  const int first_row = thread / 32 * (2 * kRows) + thread % 32 / 16;
   float* const weights = buffers + 2 * kBuffer + first_row * kTileStride;
+  ForwardState* const states = reinterpret_cast<ForwardState*>(buffers + 2 * kBuffer + kTileFloats) + first_row;
 
   const int64_t units = a.plan.query_tiles[a.plan.count] * a.heads;
   for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
@@ -92,84 +99,88 @@ attention_forward_kernel(AttentionArguments a) {
     }
     // Steps of a block: its slices of keys, then those of values.
     const auto fetch = [&](int64_t block, int step, float* to) {
-      if (step < slices) {
-        load_keys<kForwardThreads, wide>(to, t, a.k, group, a.dim, block, step);
-        if (!held) load_queries<kForwardThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
-      } else {
-        load_keys<kForwardThreads, wide>(to, t, a.v, group, a.dim, block, step - slices);
-      }
+      const bool second = step >= slices;
+      load_keys<kThreads, wide>(to, t, second ? a.v : a.k, group, a.dim, block, second ? step - slices : step);
+      if (!held && !second) load_queries<kThreads, wide>(to + kTileFloats, t, a.q, head, a.dim, step);
       cp_async_commit();
+    };
+    // Where the step's slice is, the next one on its way.
+    int current = 0;
+    const auto arrive = [&](int64_t block, int step) {
+      cp_async_wait<0>();
+      __syncthreads();
+      float* const buffer = buffers + current * kBuffer;
+      current ^= 1;
+      const bool ends = step + 1 == 2 * slices;
+      if (!ends || block + 1 < t.blocks)
+        fetch(ends ? block + 1 : block, ends ? 0 : step + 1, buffers + current * kBuffer);
+      return buffer;
     };
     __syncthreads();  // the tile before is done
     if (held) {
 #pragma unroll
       for (int c = 0; c < slices; ++c) {
-        load_queries<kForwardThreads, wide>(queries + c * kTileFloats, t, a.q, head, a.dim, c);
+        load_queries<kThreads, wide>(queries + c * kTileFloats, t, a.q, head, a.dim, c);
       }
     }
     fetch(0, 0, buffers);
 
-    ForwardRows<slices> rows = {};
+    float sums[slices][kRows][4] = {};
+    ForwardState* state = states;
+    if (lane == 0) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) rows.largest[i] = kLowestScore;
-    int current = 0;
+      for (int i = 0; i < kRows; ++i) state[2 * i] = {kLowestScore, 0.0f, 1.0f, 1.0f};
+    }
     for (int64_t block = 0; block < t.blocks; ++block) {
       const bool diagonal = block + 1 == t.blocks;
-      float score[8][4] = {};
-      float old_factor[8], new_factor[8];
+      float score[kRows][4] = {};
+#pragma unroll 1
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slice);
+        const float* q = (held ? queries + slice * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
+        const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
+        multiply_rows<kRows, 2>(score, q, buffer + lane * kTileStride, width);
+      }
+      ForwardState* const next_state = states + (block % 2 == 0 ? kAttentionBlock : 0);
+      forward_weights(score, weights, state, next_state, a.scale, diagonal, first_row);
+      state = next_state;
 #pragma unroll
-      for (int step = 0; step < 2 * slices; ++step) {
-        cp_async_wait<0>();
-        __syncthreads();
-        float* const buffer = buffers + current * kBuffer;
-        float* const other = buffers + (current ^ 1) * kBuffer;
-        if (step + 1 < 2 * slices) {
-          fetch(block, step + 1, other);
-        } else if (!diagonal) {
-          fetch(block + 1, 0, other);
-        }
-        current ^= 1;
-        if (step < slices) {
-          const float* q = (held ? queries + step * kTileFloats : buffer + kTileFloats) + first_row * kTileStride;
-          multiply_rows<8, 2>(score, q, buffer + lane * kTileStride,
-                              min(a.dim - step * kAttentionBlock, kAttentionBlock));
-          if (step + 1 == slices) {
-            forward_weights<slices>(score, rows, old_factor, new_factor, weights, a.scale, diagonal, first_row);
-          }
-          continue;
-        }
-        const int slice = step - slices;
+      for (int slice = 0; slice < slices; ++slice) {
+        const float* buffer = arrive(block, slices + slice) + lane * 4;
         if (slice * kAttentionBlock + lane * 4 >= a.dim) continue;
-        float sum[8][4] = {};
+        float sum[kRows][4] = {};
         if (diagonal) {
-          multiply_columns<8, 2, true>(sum, weights, buffer + lane * 4, t.high, first_row + 1);
+          multiply_columns<kRows, 2, true>(sum, weights, buffer, t.high, first_row + 1);
         } else {
-          multiply_columns<8, 2, false>(sum, weights, buffer + lane * 4, kAttentionBlock, 0);
+          multiply_columns<kRows, 2, false>(sum, weights, buffer, kAttentionBlock, 0);
         }
 #pragma unroll
-        for (int i = 0; i < 8; ++i) {
+        for (int i = 0; i < kRows; ++i) {
+          const float old_factor = state[2 * i].old_factor;
+          const float new_factor = state[2 * i].new_factor;
 #pragma unroll
           for (int c = 0; c < 4; ++c) {
-            rows.sums[slice][i][c] = merged(rows.sums[slice][i][c], sum[i][c], old_factor[i], new_factor[i]);
+            sums[slice][i][c] = merged(sums[slice][i][c], sum[i][c], old_factor, new_factor);
           }
         }
       }
     }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const int r = first_row + 2 * i;
       if (r < t.low || r >= t.high) continue;
       const int64_t row = t.s.row(t.base + r);
-      const float inverse = attention_inverse(rows.total[i]);
+      const float inverse = attention_inverse(state[2 * i].total);
       float* const out = a.out.at(row, int64_t{head} * a.dim);
 #pragma unroll
       for (int slice = 0; slice < slices; ++slice) {
         Pack<float> x;
 #pragma unroll
-        for (int c = 0; c < 4; ++c) x.at[c] = __fmul_rn(rows.sums[slice][i][c], inverse);
+        for (int c = 0; c < 4; ++c) x.at[c] = __fmul_rn(sums[slice][i][c], inverse);
         store_columns<wide>(out, x, slice * kAttentionBlock + lane * 4, a.dim);
       }
-      if (lane == 0 && a.lse != nullptr) st(a.lse + row * a.heads + head, rows.largest[i] + logf(rows.total[i]));
+      if (lane == 0 && a.lse != nullptr)
+        st(a.lse + row * a.heads + head, state[2 * i].largest + logf(state[2 * i].total));
     }
   }
 }
@@ -211,9 +222,9 @@ static unsigned attention_blocks(const AttentionPlan& plan, int64_t per_tile) {
 
 template <int slices, bool wide>
 static void launch_forward(const AttentionArguments& a, cudaStream_t stream) {
-  const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats;
+  const size_t bytes = sizeof(float) * forward_tiles(slices) * kTileFloats + sizeof(ForwardState) * kForwardStates;
   launch<attention_forward_kernel<slices, wide>>(
-      Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(kForwardThreads), bytes, stream), a);
+      Launch(dim3(attention_blocks(a.plan, a.heads)), dim3(forward_threads(slices)), bytes, stream), a);
 }
 
 // launch(slices, wide) as compile-time constants.

@@ -185,6 +185,7 @@ DEV Found find_index(int64_t columns, AmountOf&& amount, TargetOf&& target_of, S
   int64_t begin = 0;
   int64_t end = columns;
   bool first = true;
+  if (threadIdx.x == 0) scratch.index = 0;
   while (first || (warps > 1 && end - begin > kFewColumns)) {
     const int64_t each = (end - begin + warps - 1) / warps;
     Amount sum = 0;

@@ -223,6 +223,9 @@ const layouts: readonly (readonly [string, AttentionSizes])[] = [
   ['one of five blocks', { h: 2, k: 1, d: 64, ...packed(257) }],
   ['the smallest and an odd half', { h: 6, k: 1, d: 10, ...packed(70, 5), gap: 3 }],
   ['the largest heads', { h: 2, k: 2, d: 256, ...packed(67) }],
+  ['two slices of a head', { h: 2, k: 1, d: 80, ...packed(70) }],
+  ['four slices of a head', { h: 1, k: 1, d: 256, ...packed(65) }],
+  ['four slices of a head, of odd quarters', { h: 1, k: 1, d: 198, ...packed(66, 3), gap: 2 }],
   ['another scale', { ...heads, ...packed(33), scale: 0.9 }],
   ['certain', { ...heads, ...packed(129), deviation: 3 }],
   // Rows between the sequences, and after them, belong to none.

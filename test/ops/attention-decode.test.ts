@@ -114,6 +114,46 @@ test('an idle row is zeros, whatever its table says', async t => {
   }
 })
 
+test('where contents cannot be refused, a wrong length or block gives NaN, a wrong slot or pair writes nothing', async t => {
+  for (const { device, label } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const { out, keys, values } = device.scope(() => {
+      const cache = createKeyValueCache(device, 2, 1, 8)
+      for (const tensor of [cache.keys, cache.values]) device.ops.fill(device.handle, tensor.handle, 1)
+      const table = device.int32(Int32Array.of(0, 1, 2, 0, -1, 0, 0, 0, 0, 0, 0, 9), [6, 2])
+      const lengths = device.int32(Int32Array.of(65, 1, 1, -1, 129, 64))
+      const out = device.zeros([6, 8])
+      const q = device.float32(new Float32Array(48).fill(1), [6, 8])
+      device.ops.attentionDecode(
+        device.handle,
+        q.handle,
+        cache.keys.handle,
+        cache.values.handle,
+        table.handle,
+        lengths.handle,
+        1,
+        out.handle,
+      )
+      appendToCache(cache, q, q, device.int32(Int32Array.of(128, -2, 2 ** 31 - 1, -(2 ** 31), -1, 130)))
+      copyCacheBlocks(cache, device.int32(Int32Array.of(0, 2, -1, 1, 9, 0, 1, -1), [4, 2]))
+      return { out, keys: cache.keys, values: cache.values }
+    })
+    const rows = await device.readFloat32(out)
+    const [one, nan] = [1, Number.NaN]
+    t.deepEqual(
+      Array.from({ length: 6 }, (_, r) => rows[r * 8]),
+      [one, nan, nan, nan, nan, one],
+      label,
+    )
+    for (const tensor of [keys, values]) {
+      t.true(
+        (await device.readFloat32(tensor)).every(x => x === 1),
+        label,
+      )
+    }
+  }
+  t.pass()
+})
+
 test('wrong arguments are refused by name', async t => {
   const device = devices.best
   const cache = createKeyValueCache(device, 2, 1, 8)
