@@ -44,6 +44,31 @@ export interface CheckedMember extends TokenSequence {
   counted: number
 }
 
+/** Groups that a trainer has checked and copied, each member with its advantage. See `Trainer.prepare`. */
+export class PreparedGroups {
+  readonly owner: object
+  readonly members: readonly (readonly (CheckedMember & { advantage: number | Float32Array })[])[]
+
+  constructor(owner: object, members: PreparedGroups['members']) {
+    this.owner = owner
+    this.members = members
+  }
+
+  get length(): number {
+    return this.members.length
+  }
+
+  /** By group and member; per token where it was given so. */
+  get advantages(): readonly (number | Float32Array)[][] {
+    return this.members.map(group => group.map(({ advantage }) => advantage))
+  }
+
+  /** Groups [start, end), as those of an array. */
+  slice(start?: number, end?: number): PreparedGroups {
+    return new PreparedGroups(this.owner, this.members.slice(start, end))
+  }
+}
+
 const memberNames = [
   'tokens',
   'promptLength',

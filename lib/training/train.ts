@@ -7,7 +7,7 @@ import { measureAccuracy } from '../rewards/accuracy.js'
 import type { Task, TaskItem } from '../rewards/task.js'
 import { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
-import type { TrainGroup } from './groups.js'
+import type { PreparedGroups } from './groups.js'
 import type { StepMetrics } from './metrics.js'
 import { type Rollout, rollOut } from './rollout.js'
 import type { CompletionRow } from './run-folder.js'
@@ -140,7 +140,7 @@ async function step(context: Context, number: number): Promise<void> {
     signal,
     progress => onEvent({ type: 'sampling', step: number, ...progress }),
   )
-  const groups = await withAdvantages(trainer, rollout)
+  const groups = await prepare(trainer, rollout)
   const learningRate = learningRateAt(scheduleOf(config), number - 1)
   const updates: StepMetrics[] = []
   for (let start = 0; start < groups.length; start += config.promptsPerUpdate) {
@@ -157,19 +157,16 @@ async function step(context: Context, number: number): Promise<void> {
   onEvent({ type: 'step', step: number, metrics, samples: rollout.rows })
 }
 
-/** Groups with their members' advantages, which are also noted in the rows. */
-async function withAdvantages(trainer: Trainer, rollout: Rollout): Promise<TrainGroup[]> {
-  const advantages = await trainer.advantages(rollout.groups)
-  const flat = advantages.flat()
+/** The step's groups, checked once for all of its updates; the advantages are also noted in the rows. */
+async function prepare(trainer: Trainer, rollout: Rollout): Promise<PreparedGroups> {
+  const prepared = await trainer.prepare(rollout.groups)
+  const flat = prepared.advantages.flat()
   rollout.rows
     .filter(row => row.reward !== null)
     .forEach((row, i) => {
       row.advantage = flat[i] as number
     })
-  if (trainer.options.method.demonstrationTokens === 'supervised') return rollout.groups
-  return rollout.groups.map((group, g) => ({
-    members: group.members.map((member, m) => ({ ...member, advantage: advantages[g]?.[m] as number })),
-  }))
+  return prepared
 }
 
 /** Metrics of a step's updates as one: sums of counts, means over updates of the rest. */

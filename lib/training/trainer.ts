@@ -15,7 +15,7 @@ import { forwardBatch } from '../policy/transformer.js'
 import { Policy } from '../sampler/policy.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
-import { type CheckedMember, checkGroups, needsReward, type TrainGroup } from './groups.js'
+import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
 import type { StepMetrics } from './metrics.js'
 import {
   type MicroGroup,
@@ -102,11 +102,15 @@ export class Trainer {
    * Without any advantage or supervised token the update is skipped and counted (`noSignalUpdates`); with a gradient
    * that is not finite as well (`skippedUpdates`), parameters and moments unchanged to the bit.
    *
+   * @param groups or some of what `prepare` made of them, which is not checked and copied again
    * @throws {RangeError | TypeError | ConfigError} for groups that are wrong, before anything is enqueued
    * @throws {NonFiniteError} when more than maxSkippedUpdates updates in a row were skipped
    * @throws {BusyError} while the policy is in use
    */
-  async trainStep(groups: readonly TrainGroup[], options: TrainStepOptions = {}): Promise<StepMetrics> {
+  async trainStep(
+    groups: readonly TrainGroup[] | PreparedGroups,
+    options: TrainStepOptions = {},
+  ): Promise<StepMetrics> {
     this.#checkLive()
     const given = checkOptions(options, 'trainStep', ['learningRate'])
     const learningRate = checkNumber(
@@ -122,12 +126,26 @@ export class Trainer {
 
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
   async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
-    this.#checkLive()
-    const checked = this.#check(groups)
-    return byGroup(await this.#advantages(checked), checked)
+    return [...(await this.prepare(groups)).advantages]
   }
 
-  #check(groups: readonly TrainGroup[]): CheckedMember[][] {
+  /**
+   * Checks and copies groups and computes their advantages, once for several updates on parts of them: pass
+   * `prepared.slice(start, end)` to trainStep. Throws as trainStep does.
+   */
+  async prepare(groups: readonly TrainGroup[]): Promise<PreparedGroups> {
+    this.#checkLive()
+    const checked = this.#check(groups)
+    const advantages = await this.#advantages(checked)
+    const rated = checked.flat().map((member, i) => ({ ...member, advantage: advantages[i] ?? 0 }))
+    return new PreparedGroups(this, byGroup(rated, checked))
+  }
+
+  #check(groups: readonly TrainGroup[] | PreparedGroups): CheckedMember[][] {
+    if (groups instanceof PreparedGroups) {
+      if (groups.owner === this) return groups.members.map(group => [...group])
+      throw new TypeError('groups: expected groups that this trainer prepared, got those of another trainer')
+    }
     const { vocabSize, maxPositions } = this.policy.config
     const { objective, method } = this.options
     return checkGroups(groups, {
