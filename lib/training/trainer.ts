@@ -7,7 +7,7 @@ import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
+import { checkInteger, checkNumber, checkOptions, checkPath, describeValue } from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -324,6 +324,7 @@ export class Trainer {
   /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
   async saveState(folder: string): Promise<TrainerState> {
     this.#checkLive()
+    checkPath(folder, 'folder')
     return this.policy.exclusively('saveState', async () => {
       const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
       await saveOptimizer(folder, moments, this.policy.device)
@@ -334,6 +335,7 @@ export class Trainer {
   /** Takes up a state that saveState wrote. Throws CheckpointError when the file does not fit the policy. */
   async loadState(folder: string, state: TrainerState): Promise<void> {
     this.#checkLive()
+    checkPath(folder, 'folder')
     const counters = checkState(state)
     await this.policy.exclusively('loadState', async () => {
       const { device, model } = this.policy
@@ -379,7 +381,7 @@ function hasSignal({ member, advantage }: WeightedMember): boolean {
 function checkState(state: unknown): Partial<TrainerState> {
   const names = ['steps', 'updates', 'tokens', 'skippedUpdates', 'skippedInARow', 'noSignalUpdates'] as const
   if (state === undefined || state === null)
-    throw new TypeError('state: expected a TrainerState, got nothing')
+    throw new TypeError(`state: expected a TrainerState, got ${describeValue(state)}`)
   const given = checkOptions(state, 'state', names)
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => [name, checkInteger(value, `state.${name}`)]),
