@@ -39,6 +39,7 @@ export {
   type PolicySaveOptions,
 } from './sampler/policy.js'
 export { Device, type DeviceOptions } from './tensor/device.js'
+export { type DivergedRun, readDiverged } from './training/diverged.js'
 export type { GroupMember, PreparedGroups, TrainGroup } from './training/groups.js'
 export { metricName, type StepMetrics } from './training/metrics.js'
 export { type PretrainOptions, pretrain } from './training/pretrain.js'

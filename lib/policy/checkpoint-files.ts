@@ -3,8 +3,10 @@
 import { join } from 'node:path'
 import { tell } from '../callback.js'
 import { ModelFileError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, plainFilePath, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
+import { printable } from '../printable.js'
 import { type PolicyConfig, withOverrides } from './config.js'
 import { readPolicyConfig } from './hugging-face-config.js'
 import { JsonReader } from './json.js'
@@ -74,12 +76,21 @@ export class Checkpoint {
       extra.length === 0
         ? []
         : [
-            `${folder}: ${extra.length} tensors are not used by a ${config.architecture} policy: ${list(extra)}`,
+            printable(
+              `${folder}: ${extra.length} tensors are not used by a ${config.architecture} policy: ${list(extra)}`,
+            ),
           ]
   }
 
   static async open(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
     const { ropeTheta, maxPositions } = options
+    const problem = await folderProblem(folder)
+    if (problem !== undefined) {
+      throw new ModelFileError(`${folder}: ${problem}`, {
+        hint: 'give the folder of a Hugging Face model',
+        path: folder,
+      })
+    }
     const config = withOverrides(await readPolicyConfig(folder), {
       ...(ropeTheta === undefined ? {} : { ropeTheta }),
       ...(maxPositions === undefined ? {} : { maxPositions }),

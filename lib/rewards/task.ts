@@ -1,5 +1,5 @@
 // A task: prompts with reference answers and demonstrations, a tokenizer, and how completions are judged.
-import { checkArray, checkFunction, checkObject, checkString } from '../options.js'
+import { checkArray, checkFunction, checkInteger, checkObject, checkString } from '../options.js'
 import type { Tokenizer } from '../policy/tokenizer-simple.js'
 import type { Reward } from './reward.js'
 
@@ -32,6 +32,8 @@ export function checkTask(value: unknown): Task {
   const task = checkObject(value, 'task', 'a Task')
   checkString(task.name, 'task.name')
   const tokenizer = checkObject(task.tokenizer, 'task.tokenizer', 'a Tokenizer')
+  checkInteger(tokenizer.vocabSize, 'task.tokenizer.vocabSize', { min: 1 })
+  checkInteger(tokenizer.endId, 'task.tokenizer.endId')
   for (const method of ['encode', 'decode', 'save']) {
     checkFunction(tokenizer[method], `task.tokenizer.${method}`)
   }

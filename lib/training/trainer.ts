@@ -16,7 +16,7 @@ import { Policy } from '../sampler/policy.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
 import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
-import type { StepMetrics } from './metrics.js'
+import { metricRecord, type StepMetrics } from './metrics.js'
 import {
   type MicroGroup,
   planMicroBatches,
@@ -183,9 +183,9 @@ export class Trainer {
       }
       const [control, totals] = await this.#update(learningRate, sums)
       const finite = control[2] === 1
-      this.#count(finite, counted)
-      const seconds = secondsSince(started)
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
+      this.#count(finite, counted, { gradNorm: control[0] as number, ...losses })
+      const seconds = secondsSince(started)
       return {
         ...shared,
         ...losses,
@@ -287,7 +287,7 @@ export class Trainer {
     }
   }
 
-  #count(finite: boolean, tokens: number): void {
+  #count(finite: boolean, tokens: number, metrics: Omit<StepMetrics, 'step'>): void {
     const state = { ...this.#state }
     if (finite) {
       state.updates += 1
@@ -303,7 +303,7 @@ export class Trainer {
         `${state.skippedInARow} updates in a row had a gradient that is not finite (step ${state.steps})`,
         {
           hint: 'go back to an earlier checkpoint, or lower the learning rate',
-          details: { step: state.steps },
+          details: { step: state.steps, metrics: metricRecord({ step: state.steps, ...metrics }) },
         },
       )
     }
