@@ -62,8 +62,8 @@ function collect(group: Options, path: string, given: Given[], mistakes: string[
   for (const [key, value] of Object.entries(group)) {
     const name = `${path}.${key}`
     const alias = aliasOf(name)
-    if (alias !== undefined) given.push({ name, value, alias })
-    else if (isOptions(value)) collect(value, name, given, mistakes)
+    if (isOptions(value)) collect(value, name, given, mistakes)
+    else if (alias !== undefined) given.push({ name, value, alias })
     else {
       const nearest = nearestName(key, Object.keys(aliases))
       mistakes.push(`unknown option "${name}"${nearest ? `, did you mean "${nearest}"?` : ''}`)

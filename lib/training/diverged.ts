@@ -100,10 +100,7 @@ export async function readDiverged(folder: string): Promise<{ report: DivergedRu
     )
   const report = JSON.parse(await read('report.json', 2 ** 24)) as DivergedRun
   const lines = (await read('groups.jsonl', 2 * mostGroupBytes)).split('\n').filter(line => line !== '')
-  return {
-    report,
-    groups: lines.map(line => ({ members: (JSON.parse(line) as Line).members.map(memberOf) })),
-  }
+  return { report, groups: lines.map(line => groupOf(JSON.parse(line) as Line)) }
 }
 
 /** A member as JSON: numbers of float32 survive the trip to the bit. */
@@ -113,7 +110,8 @@ interface LineMember {
   offPolicy: number[]
   mask: number[]
   reward?: number | undefined
-  advantage: number | number[]
+  /** null: computed from the group's rewards, and beyond float32. */
+  advantage: number | number[] | null
   oldLogProbs?: number[] | undefined
   teacherProbs?: number[] | undefined
   refLogProbs?: number[] | undefined
@@ -157,14 +155,22 @@ function lineOf(member: CheckedMember): LineMember {
   }
 }
 
-function memberOf(line: LineMember): GroupMember {
+/** Advantages beyond float32 cannot be given: there the rewards, which can, give them again. */
+function groupOf({ members }: Line): TrainGroup {
+  const computed = members.some(({ advantage }) => advantage === null)
+  return { members: members.map(member => memberOf(member, !computed)) }
+}
+
+function memberOf(line: LineMember, withAdvantage: boolean): GroupMember {
   const { tokens, promptLength, offPolicy, mask, reward, advantage } = line
   return {
     tokens: Int32Array.from(tokens),
     promptLength,
     offPolicy: Uint8Array.from(offPolicy),
     mask: Uint8Array.from(mask),
-    advantage: typeof advantage === 'number' ? advantage : Float32Array.from(advantage),
+    ...(withAdvantage && advantage !== null
+      ? { advantage: typeof advantage === 'number' ? advantage : Float32Array.from(advantage) }
+      : {}),
     ...(reward === undefined ? {} : { reward }),
     ...(line.oldLogProbs ? { oldLogProbs: Float32Array.from(line.oldLogProbs) } : {}),
     ...(line.teacherProbs ? { teacherProbs: Float32Array.from(line.teacherProbs) } : {}),
