@@ -133,21 +133,11 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
   const { advantage } = given
   const offPolicy =
     typeof given.offPolicy === 'boolean'
-      ? new Uint8Array(length).fill(given.offPolicy ? 1 : 0)
+      ? given.offPolicy
       : perToken(given.offPolicy, `${name}.offPolicy`, Uint8Array, length, 'true, false or ')
   const mask = given.mask === undefined ? undefined : perToken(given.mask, `${name}.mask`, Uint8Array, length)
   const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
-  // Plain loops here and below: an update may hold a million tokens, and nothing else runs meanwhile.
-  const kinds = new Uint8Array(length)
-  let counted = 0
-  let anyOff = length === 0 && given.offPolicy === true
-  for (let i = 0; i < length; i++) {
-    const off = offPolicy[i] !== 0
-    if (off) anyOff = true
-    if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
-    kinds[i] = off ? offKind : TokenKind.onPolicy
-    counted += 1
-  }
+  const { kinds, counted, anyOff } = kindsOf(offPolicy, mask, length, offKind)
   const refLogProbs = floats('refLogProbs')
   if (rules.needsReference && refLogProbs === undefined) {
     throw new RangeError(
@@ -169,6 +159,29 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
 
 /** Beyond these, sums in float32 are not finite. */
 const signalRange = { min: -1e30, max: 1e30 } as const
+
+// Plain loops here and below: an update may hold a million tokens, and nothing else runs meanwhile.
+function kindsOf(
+  offPolicy: boolean | Uint8Array,
+  mask: Uint8Array | undefined,
+  length: number,
+  offKind: number,
+): { kinds: Uint8Array; counted: number; anyOff: boolean } {
+  const kinds = new Uint8Array(length)
+  if (typeof offPolicy === 'boolean' && mask === undefined) {
+    return { kinds: kinds.fill(offPolicy ? offKind : TokenKind.onPolicy), counted: length, anyOff: offPolicy }
+  }
+  let counted = 0
+  let anyOff = offPolicy === true
+  for (let i = 0; i < length; i++) {
+    const off = typeof offPolicy === 'boolean' ? offPolicy : offPolicy[i] !== 0
+    if (off) anyOff = true
+    if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
+    kinds[i] = off ? offKind : TokenKind.onPolicy
+    counted += 1
+  }
+  return { kinds, counted, anyOff }
+}
 
 function checkAdvantage(value: unknown, name: string, length: number): number | Float32Array {
   if (typeof value === 'number') return checkNumber(value, name, signalRange)
