@@ -21,11 +21,11 @@ export async function danglingLink(path: string): Promise<string | undefined> {
   try {
     if (!(await lstat(path)).isSymbolicLink()) return undefined
     const target = await readlink(path)
-    const there = await stat(path).then(
-      () => true,
-      () => false,
+    const code = await stat(path).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
     )
-    return there ? undefined : `is a link to ${target}, which is not there`
+    return code === 'ENOENT' ? `is a link to ${target}, which is not there` : undefined
   } catch {
     return undefined
   }
