@@ -1,5 +1,8 @@
 // Every error that luffy throws on purpose, except wrong arguments (RangeError and TypeError, see options.ts).
-// A message says what happened, where, what came and what was expected; the hint says what to do.
+// A message says what happened, where, what came and what was expected; the hint says what to do. Text of others in it
+// (paths, names in files) is shown with its control characters escaped: a terminal may be where it ends.
+
+import { printable, printableLines } from './printable.js'
 
 export interface LuffyErrorOptions {
   /** What to do about it; it ends the message. */
@@ -41,13 +44,13 @@ export class LuffyError extends Error {
 
   constructor(message: string, options: LuffyErrorOptions = {}) {
     super(
-      options.hint === undefined ? message : `${message}; ${options.hint}`,
-      options.cause === undefined ? undefined : { cause: options.cause },
+      printable(options.hint === undefined ? message : `${message}; ${options.hint}`),
+      options.cause === undefined ? undefined : { cause: printableCause(options.cause) },
     )
     const type = new.target
     this.code = options.code ?? type.code
     this.exitCode = type.exitCode
-    this.hint = options.hint
+    this.hint = options.hint === undefined ? undefined : printable(options.hint)
     this.path = options.path
     this.details = options.details
     Object.defineProperty(this, 'name', { value: type.kind, configurable: true, writable: true })
@@ -64,6 +67,22 @@ export class LuffyError extends Error {
     // biome-ignore lint/complexity/noThisInStatic: each class asks for its own kind
     return Array.isArray(kinds) && kinds.includes(this.kind)
   }
+}
+
+/** An error of the system whose message quotes a path with control characters, as a copy that escapes them. */
+function printableCause(cause: unknown): unknown {
+  if (!(cause instanceof Error) || printable(cause.message) === cause.message) return cause
+  const { name, stack, code } = cause as NodeJS.ErrnoException
+  const copy = Object.assign(new Error(printable(cause.message)), code === undefined ? {} : { code })
+  Object.defineProperty(copy, 'name', { value: name, configurable: true, writable: true })
+  // The stack begins with the message: what of it is not the engine's own lines is escaped as one line.
+  const frames = (stack ?? '').slice((stack ?? '').indexOf('\n    at '))
+  Object.defineProperty(copy, 'stack', {
+    value: `${name}: ${copy.message}${printableLines(frames)}`,
+    configurable: true,
+    writable: true,
+  })
+  return copy
 }
 
 function kindsOf(type: typeof LuffyError): readonly string[] {

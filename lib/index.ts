@@ -60,7 +60,8 @@ export {
   type PolicySaveOptions,
 } from './sampler/policy.js'
 export { Device, type DeviceOptions } from './tensor/device.js'
-export type { GroupMember, TrainGroup } from './training/groups.js'
+export { type DivergedRun, readDiverged } from './training/diverged.js'
+export type { GroupMember, PreparedGroups, TrainGroup } from './training/groups.js'
 export { metricName, type StepMetrics } from './training/metrics.js'
 export { type PretrainOptions, pretrain } from './training/pretrain.js'
 export type { CompletionRow } from './training/run-folder.js'

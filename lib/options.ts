@@ -2,6 +2,7 @@
 // An unknown name is a ConfigError with the nearest known one; a wrong value is a RangeError or a TypeError that
 // names the argument, what was expected and what came.
 import { ConfigError } from './errors.js'
+import { printable } from './printable.js'
 
 const forbiddenNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
@@ -15,7 +16,7 @@ export function describeValue(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   switch (typeof value) {
     case 'string':
-      return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+      return printable(JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value))
     case 'number':
       return Object.is(value, -0) ? '-0' : String(value)
     case 'boolean':
@@ -189,6 +190,36 @@ export function checkChoice<Choice extends string>(
     throw new RangeError(`${name}: expected ${expected}, got ${describeValue(value)}${hint}`)
   }
   return value as Choice
+}
+
+/** A path. */
+export function checkPath(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw new TypeError(`${name}: expected a path, got ${describeValue(value)}`)
+  return value
+}
+
+/** The elements of an array, holes as undefined: a copy that later checks can walk. `of` says what is expected. */
+export function checkArray(value: unknown, name: string, of = 'an array'): unknown[] {
+  if (!Array.isArray(value)) throw new TypeError(`${name}: expected ${of}, got ${describeValue(value)}`)
+  return Array.from(value as unknown[])
+}
+
+/** An object whose members are checked by the caller. `of` says what is expected. */
+export function checkObject(value: unknown, name: string, of = 'an object'): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>
+  }
+  throw new TypeError(`${name}: expected ${of}, got ${describeValue(value)}`)
+}
+
+export function checkFunction(value: unknown, name: string): (...given: never[]) => unknown {
+  if (typeof value === 'function') return value as (...given: never[]) => unknown
+  throw new TypeError(`${name}: expected a function, got ${describeValue(value)}`)
+}
+
+/** A caller's function that is told of something, or undefined. See callback.ts for how it is called. */
+export function checkCallback<Event>(value: unknown, name: string): ((event: Event) => unknown) | undefined {
+  return value === undefined ? undefined : (checkFunction(value, name) as (event: Event) => unknown)
 }
 
 /** An AbortSignal or undefined. */

@@ -10,6 +10,7 @@ import { formatCount } from '../report/text.js'
 import { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
 import { Trainer } from '../training/trainer.js'
+import { releaseEarlySignals } from './early-signals.js'
 import { print, tableStyle } from './terminal.js'
 
 /** Runs the benchmark with the arguments as they are; returns its exit code. `json` is for the short measurement. */
@@ -20,6 +21,7 @@ export async function runBench(args: readonly string[], json: boolean): Promise<
   // The terminal sends Ctrl-C to both; this process waits for what the benchmark makes of it.
   const ignore = () => {}
   process.on('SIGINT', ignore)
+  releaseEarlySignals()
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
   process.off('SIGINT', ignore)
   return code ?? 128 + constants.signals[signal as NodeJS.Signals]

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { CommanderError } from 'commander'
 import { exitCodes, LuffyError } from '../errors.js'
-import { printable } from '../report/text.js'
+import { printable, printableLines } from '../report/text.js'
 
 export interface ErrorReport {
   /** Class of the error. */
@@ -56,7 +56,8 @@ export function describeError(error: unknown, usageHint?: string): ErrorReport {
 
 /** Writes the one line, or its JSON; above it the stack where LUFFY_DEBUG asks for it. Returns the exit code. */
 export function reportError(report: ErrorReport, error: unknown, json: boolean): number {
-  if (process.env.LUFFY_DEBUG && process.env.LUFFY_DEBUG !== '0') process.stderr.write(`${inspect(error)}\n`)
+  if (process.env.LUFFY_DEBUG && process.env.LUFFY_DEBUG !== '0')
+    process.stderr.write(`${printableLines(inspect(error))}\n`)
   const line = printable(report.message)
   // A stop that was asked for is no complaint of luffy's.
   process.stderr.write(`${json ? jsonLine(report) : report.code === 'ABORTED' ? line : `luffy: ${line}`}\n`)
@@ -65,11 +66,16 @@ export function reportError(report: ErrorReport, error: unknown, json: boolean):
 
 function jsonLine(report: ErrorReport): string {
   try {
-    return JSON.stringify(report)
+    return jsonText(report)
   } catch {
     // Details that JSON cannot hold (a cycle, a BigInt) are for programs in this process.
-    return JSON.stringify({ ...report, details: undefined })
+    return jsonText({ ...report, details: undefined })
   }
+}
+
+// JSON escapes C0 controls itself; the others are shown escaped as in text.
+function jsonText(value: unknown): string {
+  return printable(JSON.stringify(value))
 }
 
 function bug(name: string, message: string): ErrorReport {

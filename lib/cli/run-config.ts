@@ -3,9 +3,10 @@ import { type Document, isAlias, LineCounter, parse, parseDocument, visit } from
 import { ConfigError, LuffyError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
 import { isForbiddenName } from '../options.js'
+import { aliasTarget } from '../training/config-aliases.js'
 import {
-  type ResolvedTrainConfig,
-  resolveTrainConfig,
+  type ReadTrainConfig,
+  readTrainConfig,
   type TrainOption,
   trainConfigOptions,
 } from '../training/train-config.js'
@@ -13,19 +14,20 @@ import {
 const mostBytes = 2 ** 20
 
 /**
- * Reads a configuration, applies `key=value` overrides (`objective.entropyCoef=0.003`) and fills in every default.
+ * Reads a configuration, applies `key=value` overrides (`objective.entropyCoef=0.003`) and fills in every default; with
+ * the lines that the user is told once.
  *
  * @throws {ConfigError} naming the file, the line where there is one, and every mistake
  */
 export async function loadTrainConfig(
   path: string,
   overrides: readonly string[] = [],
-): Promise<ResolvedTrainConfig> {
+): Promise<ReadTrainConfig> {
   const text = (await readRegularFile(path, mostBytes, { error: ConfigError })).toString('utf8')
   const config = parseConfig(text, path)
   for (const override of overrides) applyOverride(config, override)
   try {
-    return resolveTrainConfig(config)
+    return readTrainConfig(config)
   } catch (error) {
     if (!LuffyError.isInstance(error) || !Array.isArray(error.details?.mistakes)) throw error
     throw new ConfigError(`${path}: ${error.details.mistakes.join('; ')}`, { path, details: error.details })
@@ -82,7 +84,10 @@ export function applyOverride(config: Record<string, unknown>, override: string)
   if (names.some(name => name === '' || isForbiddenName(name))) {
     throw new ConfigError(`--set ${override}: expected key=value, such as objective.entropyCoef=0.003`)
   }
-  const option = trainConfigOptions().find(({ name }) => name === names.join('.'))
+  const wanted = names.join('.')
+  const options = trainConfigOptions()
+  const option =
+    options.find(({ name }) => name === wanted) ?? options.find(({ name }) => name === aliasTarget(wanted))
   let target = config
   for (const name of names.slice(0, -1)) {
     if (!Object.hasOwn(target, name)) target[name] = {}

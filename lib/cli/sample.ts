@@ -1,6 +1,5 @@
 // `luffy sample`: completions of a checkpoint, for prompts that are given or for a new instance of the op chains task.
 import { fstatSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   answer,
@@ -11,6 +10,7 @@ import {
   TRAINING_SHAPE,
 } from '../data/op-chains/index.js'
 import { AbortedError, ConfigError, ModelFileError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists } from '../io/regular-file.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
@@ -20,7 +20,7 @@ import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
 import { judgeOpChains } from '../rewards/op-chains.js'
 import { Policy } from '../sampler/policy.js'
-import { checkpointSteps } from './run-folders.js'
+import { checkpointSteps } from '../training/run-folder.js'
 import { catchStopSignals } from './stop-signals.js'
 import { print, tableStyle } from './terminal.js'
 
@@ -82,7 +82,7 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
         ...judged(prompt, completion, tokenizer),
       }
     })
-    if (options.json) for (const row of rows) print(JSON.stringify(row))
+    if (options.json) for (const row of rows) print(printable(JSON.stringify(row)))
     else print(rowsAsText(rows, options, seed))
     return 0
   } catch (error) {
@@ -97,9 +97,9 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
 
 /** The folder itself, or the newest checkpoint of a run folder. */
 async function checkpointIn(path: string): Promise<string> {
-  const status = await stat(path).catch(() => undefined)
-  if (!status?.isDirectory()) {
-    throw new ModelFileError(`${path}: ${status ? 'is not a folder' : 'no such folder'}`, {
+  const problem = await folderProblem(path)
+  if (problem !== undefined) {
+    throw new ModelFileError(`${path}: ${problem}`, {
       hint: 'expected a checkpoint, such as runs/luffy/checkpoint-100',
       path,
     })

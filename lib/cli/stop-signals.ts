@@ -1,5 +1,6 @@
 // Ctrl-C and SIGTERM: the first asks the work to stop and save, the second ends the process.
 import { constants } from 'node:os'
+import { releaseEarlySignals, stopSignalNames } from './early-signals.js'
 
 export interface StopSignals {
   /** Aborted by the first signal; its reason is the signal's name. */
@@ -10,7 +11,7 @@ export interface StopSignals {
   release(): void
 }
 
-const names = ['SIGINT', 'SIGTERM'] as const
+const names = stopSignalNames
 
 /**
  * @param graceSeconds after the first signal the process ends when this much time has passed, saved or not
@@ -37,6 +38,7 @@ export function catchStopSignals(
     timer.unref()
   }
   for (const name of names) process.on(name, handler)
+  releaseEarlySignals()
   return {
     signal: controller.signal,
     get exitCode() {

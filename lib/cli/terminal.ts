@@ -1,5 +1,7 @@
 // Where the command writes: results to stdout, progress and errors to stderr. A reader that goes away is no error.
-import { type TextStyle, textStyle } from '../report/text.js'
+import { stringify } from 'yaml'
+import { printable, printableLines, type TextStyle, textStyle } from '../report/text.js'
+import type { ResolvedTrainConfig } from '../training/train-config.js'
 
 /** What stdout can show. */
 export function stdoutStyle(): TextStyle {
@@ -14,6 +16,16 @@ export function tableStyle(): 'unicode' | 'ascii' {
 /** Prints a result. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
+}
+
+/** Tells the user something on stderr, beside what the command is for. */
+export function note(text: string): void {
+  process.stderr.write(`${printable(text)}\n`)
+}
+
+/** A configuration as YAML. */
+export function configText(config: ResolvedTrainConfig): string {
+  return printableLines(stringify(JSON.parse(JSON.stringify(config))).trimEnd())
 }
 
 let outlivesReader = false

@@ -1,18 +1,17 @@
 // `luffy train`: a run as a configuration says, with its progress on stderr and where it ended on stdout.
 import { join } from 'node:path'
 import { AbortedError, CheckpointError } from '../errors.js'
-import { Checkpoint } from '../policy/checkpoint-files.js'
 import { Progress } from '../report/progress.js'
 import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
 import { trainingProgress } from '../report/training-progress.js'
-import type { CompletionRow } from '../training/run-folder.js'
+import { type CompletionRow, checkpointSteps } from '../training/run-folder.js'
 import { type TrainEvent, train } from '../training/train.js'
 import type { ResolvedTrainConfig } from '../training/train-config.js'
+import { runDryRun } from './dry-run.js'
 import { loadTrainConfig } from './run-config.js'
-import { checkpointSteps } from './run-folders.js'
 import { catchStopSignals } from './stop-signals.js'
-import { outliveReader, print } from './terminal.js'
+import { note, outliveReader, print } from './terminal.js'
 
 export interface TrainCommandOptions {
   /** `key=value` overrides. */
@@ -21,24 +20,34 @@ export interface TrainCommandOptions {
   resume: boolean
   /** Steps between two tables of completions; 0 = none. */
   showEvery: number
+  /** Say what would happen, and write nothing. */
+  dryRun: boolean
   /** Seconds after Ctrl-C or SIGTERM within which the run has to be saved. */
   grace: number
 }
 
 /** Runs to the end and returns the exit code: 0, or 130 or 143 after a signal. Throws what `train` throws. */
 export async function runTrain(path: string, options: TrainCommandOptions): Promise<number> {
-  const config = await loadTrainConfig(path, options.resume ? [...options.set, 'resume=auto'] : options.set)
-  await checkStart(config, options.resume)
+  const { config, notices } = await loadTrainConfig(
+    path,
+    options.resume ? [...options.set, 'resume=auto'] : options.set,
+  )
+  for (const notice of notices) note(notice)
+  if (options.resume) await checkResume(config)
+  if (options.dryRun) return runDryRun(config)
   outliveReader()
   const progress = new Progress()
+  let begun = false
   const stop = catchStopSignals(options.grace, name => {
-    progress.log(`${name}: stopping and saving; the same signal again ends at once`)
+    // Before the first step there is nothing to wait for: the line that says so is the only one.
+    if (begun) progress.log(`${name}: stopping and saving; the same signal again ends at once`)
   })
   const report = trainingProgress(progress, config.method)
   try {
     const result = await train(config, {
       signal: stop.signal,
       onEvent: event => {
+        begun ||= event.type === 'step' || (event.type === 'start' && event.step > 0)
         report(event)
         logMore(progress, event, options.showEvery)
       },
@@ -48,7 +57,7 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
       ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
     )
     if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
-    print(`step ${result.step} of ${config.maxSteps} done, saved ${result.checkpoint}`)
+    print(printable(`step ${result.step} of ${config.maxSteps} done, saved ${result.checkpoint}`))
     return 0
   } catch (error) {
     progress.close()
@@ -70,22 +79,18 @@ function stopped(error: AbortedError, exitCode: number): AbortedError {
   return Object.defineProperty(result, 'exitCode', { value: exitCode })
 }
 
-/** What a run starts from has to be there before its folder is made. */
-async function checkStart(config: ResolvedTrainConfig, resume: boolean): Promise<void> {
+async function checkResume(config: ResolvedTrainConfig): Promise<void> {
   const folder = join(config.outputDir, config.runName)
   if ((await checkpointSteps(folder)).length > 0) return
-  if (resume) {
-    throw new CheckpointError(`${folder}: no checkpoint to resume from`, {
-      hint: 'leave out --resume to start the run',
-      path: folder,
-    })
-  }
-  await (await Checkpoint.open(config.model)).close()
+  throw new CheckpointError(`${folder}: no checkpoint to resume from`, {
+    hint: 'leave out --resume to start the run',
+    path: folder,
+  })
 }
 
 function logMore(progress: Progress, event: TrainEvent, showEvery: number): void {
-  if (event.type === 'start') progress.log(`run folder ${event.runFolder}`)
-  if (event.type === 'checkpoint') progress.log(`step ${event.step}: saved ${event.folder}`)
+  if (event.type === 'start') progress.log(printable(`run folder ${event.runFolder}`))
+  if (event.type === 'checkpoint') progress.log(printable(`step ${event.step}: saved ${event.folder}`))
   if (event.type === 'step' && showEvery > 0 && event.step % showEvery === 0 && event.samples.length > 0) {
     progress.log(completionsTable(event.samples, progress.style.unicode))
   }

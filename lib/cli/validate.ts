@@ -1,17 +1,15 @@
-// `luffy validate`: what a configuration means, every default filled in, and whether its model can be read.
-import { stringify } from 'yaml'
-import { Checkpoint } from '../policy/checkpoint-files.js'
+// `luffy validate`: what a configuration means, every default filled in, and whether its device is there and its model
+// can be read.
 import { formatCount } from '../report/text.js'
+import { checkSetup } from '../training/plan.js'
 import { loadTrainConfig } from './run-config.js'
-import { print } from './terminal.js'
+import { configText, note, print } from './terminal.js'
 
 export async function runValidate(path: string, overrides: readonly string[]): Promise<number> {
-  const config = await loadTrainConfig(path, overrides)
-  const checkpoint = await Checkpoint.open(config.model)
-  const { architecture } = checkpoint.config
-  const parameters = formatCount(checkpoint.layout.parameterCount)
-  await checkpoint.close()
-  print(stringify(JSON.parse(JSON.stringify(config))).trimEnd())
-  print(`# valid; the model is a ${architecture} of ${parameters} parameters`)
+  const { config, notices } = await loadTrainConfig(path, overrides)
+  for (const notice of notices) note(notice)
+  const { config: resolved, model } = await checkSetup(config)
+  print(configText(resolved))
+  print(`# valid; the model is a ${model.architecture} of ${formatCount(model.parameters)} parameters`)
   return 0
 }

@@ -2,10 +2,11 @@
 // renamed, and the folder synced (a rename without that can survive as a file of zeros).
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, open, rename, statfs, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, statfs, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { CheckpointError, LuffyError, throwIfAborted } from '../errors.js'
 import { fault } from './fault.js'
+import { danglingLink } from './folders.js'
 
 /** What a finished file holds, as manifests record it. */
 export interface FileRecord {
@@ -130,6 +131,21 @@ export async function renameDurable(from: string, to: string): Promise<void> {
     if (dirname(from) !== dirname(to)) await syncDirectory(dirname(from))
   } catch (error) {
     throw await writeError(error, to, 0)
+  }
+}
+
+/** Makes a folder, and those that it lies in, where they are not there yet. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+  } catch (error) {
+    const dangling = await danglingLink(path)
+    if (dangling === undefined) throw await writeError(error, path, 0)
+    throw new CheckpointError(`${path}: ${dangling}`, {
+      hint: 'remove the link, or make the folder it leads to',
+      path,
+      cause: error,
+    })
   }
 }
 

@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { type LuffyError, type LuffyErrorOptions, ModelFileError } from '../errors.js'
+import { danglingLink } from './folders.js'
 
 /** The class of error to throw, for readers of other things than models. */
 export type FileErrorClass = new (message: string, options?: LuffyErrorOptions) => LuffyError
@@ -31,6 +32,8 @@ export async function openRegularFile(
     return { handle, size: status.size }
   } catch (error) {
     await handle?.close()
+    const dangling = await danglingLink(path)
+    if (dangling !== undefined) throw new FileError(`${path}: ${dangling}`, { path, cause: error })
     throw fileError(error, path, FileError)
   }
 }

@@ -1,6 +1,6 @@
 // The methods by name.
 import { ConfigError } from '../errors.js'
-import { describeValue, unknownNameError } from '../options.js'
+import { checkObject, describeValue, unknownNameError } from '../options.js'
 import { drGrpo, grpo } from './grpo.js'
 import { luffy } from './luffy.js'
 import type { Method } from './method.js'
@@ -16,6 +16,9 @@ export function resolveMethod(method: unknown): Method {
     throw unknownNameError(method, 'method', Object.keys(methods))
   }
   if (typeof method === 'object' && method !== null && 'objective' in method && 'name' in method) {
+    const { objective, advantages } = method as Partial<Method>
+    checkObject(objective, 'method.objective', 'an options object')
+    if (advantages !== undefined) checkObject(advantages, 'method.advantages', 'an options object')
     return method as Method
   }
   throw new ConfigError(

@@ -138,8 +138,8 @@ export async function logitsPolicyLoss(
   const vocabSize = full[2] as number
   const rows = (shape[0] as number) * (shape[1] as number)
   const temperature = checkNumber(given.temperature ?? 1, 'temperature', temperatureRange)
-  const tokens = checkTokens(given.tokens?.data, 'tokens.data', vocabSize)
   sameShape(shapeOf(given.tokens, 'tokens', 2), shape, 'tokens')
+  const tokens = checkTokens(given.tokens?.data, 'tokens.data', vocabSize)
   return run(device, async () => {
     const targets = tokenTargets(device, given, shape, resolved)
     const metrics = createMetricSums(device)
@@ -216,17 +216,21 @@ export async function groupAdvantages(
 ): Promise<Float32Array> {
   const given = checkOptions(inputs, 'groupAdvantages', ['rewards', 'groups', 'offPolicy'])
   const settings = resolveAdvantageOptions(options, 'groupAdvantages')
-  const rewards = Float32Array.from(arrayLike(given.rewards, 'rewards'), Number)
+  const rewards = Float32Array.from(arrayLike(given.rewards, 'rewards'), (reward, i) =>
+    checkNumber(reward, `rewards[${i}]`, weightRange),
+  )
   const groups = Int32Array.from(arrayLike(given.groups, 'groups'), (group, i) =>
     checkInteger(group, `groups[${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }),
   )
-  const offPolicy = Uint8Array.from(arrayLike(given.offPolicy, 'offPolicy'), value => (value ? 1 : 0))
+  const offPolicy = Uint8Array.from(arrayLike(given.offPolicy, 'offPolicy'), (value: unknown, i) => {
+    if (value === 0 || value === 1 || typeof value === 'boolean') return Number(value)
+    throw new TypeError(`offPolicy[${i}]: expected true, false, 0 or 1, got ${describeValue(value)}`)
+  })
   for (const [name, { length }] of Object.entries({ groups, offPolicy })) {
     if (length !== rewards.length) {
       throw new RangeError(`${name}: expected the ${rewards.length} members of rewards, got ${length}`)
     }
   }
-  for (const [i, reward] of rewards.entries()) checkNumber(reward, `rewards[${i}]`, weightRange)
   const own = device === undefined ? await Device.open('cpu', { threads: 1 }) : undefined
   const target = (device ?? own) as Device
   try {
@@ -299,10 +303,10 @@ function shapeOf(array: NdArray<unknown> | undefined, name: string, rank: number
   if (
     !Array.isArray(shape) ||
     shape.length !== rank ||
-    !shape.every(n => Number.isSafeInteger(n) && (n as number) >= 0)
+    !Array.from(shape).every(n => Number.isSafeInteger(n) && (n as number) >= 0)
   ) {
     throw new TypeError(
-      `${name}: expected { data, shape } with ${rank} sizes, got ${array === undefined ? 'nothing' : `shape ${describeValue(shape)}`}`,
+      `${name}: expected { data, shape } with ${rank} sizes, got ${array === undefined || array === null ? 'nothing' : `shape ${describeValue(shape)}`}`,
     )
   }
   return [...shape] as number[]
@@ -323,6 +327,9 @@ function numbers(
   const { data } = array as NdArray<NumericArray>
   if (!ArrayBuffer.isView(data) || data instanceof DataView) {
     throw new TypeError(`${name}.data: expected a typed array, got ${describeValue(data)}`)
+  }
+  if (typeof data[0] === 'bigint') {
+    throw new TypeError(`${name}.data: expected a typed array of numbers, got ${describeValue(data)}`)
   }
   const size = shape.reduce((product, n) => product * n, 1)
   if (data.length !== size) {

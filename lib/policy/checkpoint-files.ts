@@ -1,9 +1,12 @@
 // A Hugging Face model folder to and from the flat buffer of a policy's parameters. Everything that can be wrong with
 // names, types and shapes is found when the folder is opened, before a byte of the weights is read or allocated for.
 import { join } from 'node:path'
+import { tell } from '../callback.js'
 import { ModelFileError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, plainFilePath, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
+import { printable } from '../printable.js'
 import { type PolicyConfig, withOverrides } from './config.js'
 import { readPolicyConfig } from './hugging-face-config.js'
 import { JsonReader } from './json.js'
@@ -31,7 +34,15 @@ export interface ReadCheckpointOptions {
   /** Take NaN and infinities as they are. */
   allowNonFinite?: boolean | undefined
   signal?: AbortSignal | undefined
-  onProgress?: ((progress: { tensors: number; totalTensors: number; name: string }) => void) | undefined
+  onProgress?: ((progress: LoadProgress) => unknown) | undefined
+}
+
+export interface LoadProgress {
+  /** Tensors read, and in all. */
+  tensors: number
+  totalTensors: number
+  /** Of the last one. */
+  name: string
 }
 
 /** An open model folder: its configuration and its files, checked. */
@@ -65,12 +76,21 @@ export class Checkpoint {
       extra.length === 0
         ? []
         : [
-            `${folder}: ${extra.length} tensors are not used by a ${config.architecture} policy: ${list(extra)}`,
+            printable(
+              `${folder}: ${extra.length} tensors are not used by a ${config.architecture} policy: ${list(extra)}`,
+            ),
           ]
   }
 
   static async open(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
     const { ropeTheta, maxPositions } = options
+    const problem = await folderProblem(folder)
+    if (problem !== undefined) {
+      throw new ModelFileError(`${folder}: ${problem}`, {
+        hint: 'give the folder of a Hugging Face model',
+        path: folder,
+      })
+    }
     const config = withOverrides(await readPolicyConfig(folder), {
       ...(ropeTheta === undefined ? {} : { ropeTheta }),
       ...(maxPositions === undefined ? {} : { maxPositions }),
@@ -100,7 +120,7 @@ export class Checkpoint {
       const nonFinite = await file.readFloat32(name, flat.subarray(offset, end), { signal: options.signal })
       if (nonFinite > 0 && options.allowNonFinite !== true)
         throw nonFiniteError(file.path, parameter, nonFinite)
-      options.onProgress?.({ tensors: index + 1, totalTensors: parameters.length, name })
+      await tell(options.onProgress, { tensors: index + 1, totalTensors: parameters.length, name })
     }
     flat.fill(0, end)
   }

@@ -1,16 +1,18 @@
 // Writes a policy as a Hugging Face model folder: config.json, generation_config.json, the weights in one file or in
 // shards with an index, and copies of the tokenizer's files. Each file is replaced as a whole.
-import { mkdir, readdir, realpath, unlink } from 'node:fs/promises'
+import { readdir, realpath, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LuffyError, ModelFileError } from '../errors.js'
 import {
   checkFreeSpace,
   DurableFile,
   type FileRecord,
+  makeFolder,
   syncDirectory,
   writeError,
   writeFileDurable,
 } from '../io/atomic.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, openRegularFile, readFully } from '../io/regular-file.js'
 import { checkInteger } from '../options.js'
 import { indexFileName, singleFileName } from './checkpoint-files.js'
@@ -72,11 +74,7 @@ export async function writeCheckpoint(
   const dtype = options.dtype ?? 'float32'
   const maxShardBytes = checkInteger(options.maxShardBytes ?? 5e9, 'maxShardBytes', { min: 1 })
   const shards = shardsOf(layout.parameters, dtypeNames[dtype], maxShardBytes)
-  try {
-    await mkdir(folder, { recursive: true })
-  } catch (error) {
-    throw await writeError(error, folder, 0)
-  }
+  await makeFolder(folder)
   await checkFreeSpace(folder, layout.parameterCount * (dtype === 'float32' ? 4 : 2) + (1 << 20))
 
   const records: FileRecord[] = []
@@ -162,7 +160,8 @@ async function removeStaleWeights(folder: string, shardCount: number): Promise<v
 /** Copies the tokenizer files that a folder has to another folder. */
 export async function copyTokenizer(from: string, to: string): Promise<FileRecord[]> {
   const records: FileRecord[] = []
-  if (!(await exists(from))) throw new ModelFileError(`${from}: no such folder`, { path: from })
+  const problem = await folderProblem(from)
+  if (problem !== undefined) throw new ModelFileError(`${from}: ${problem}`, { path: from })
   if ((await realpath(from)) === (await realpath(to))) return records
   for (const name of tokenizerFileNames) {
     const path = join(from, name)

@@ -254,7 +254,7 @@ function checkTokenId(value: unknown, name: string, vocabSize: number): number |
 }
 
 function checkTokenIds(value: unknown, name: string, vocabSize: number): readonly number[] {
-  const list: unknown[] = Array.isArray(value) ? value : [value]
+  const list: unknown[] = Array.isArray(value) ? Array.from(value) : [value]
   const ids = list.map((id, i) =>
     checkInteger(id, Array.isArray(value) ? `${name}[${i}]` : name, { max: vocabSize - 1 }),
   )

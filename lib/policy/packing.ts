@@ -1,7 +1,7 @@
 // Packing: sequences laid end to end, without padding. Members of a group may share their prompt, which then stands
 // once; their responses see its keys as a prefix.
 
-import { describeValue } from '../options.js'
+import { checkObject, describeValue } from '../options.js'
 import type { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { PackedBatch } from './transformer.js'
@@ -120,12 +120,13 @@ export function checkTokens(tokens: unknown, name: string, vocabSize: number): I
 
 /** Checks a sequence of tokens with its prompt: ids, lengths, the longest position of the policy. */
 export function checkSequence(
-  sequence: { tokens: unknown; promptLength: unknown },
+  sequence: unknown,
   name: string,
   limits: { vocabSize: number; maxPositions: number },
 ): TokenSequence {
-  const tokens = checkTokens(sequence.tokens, `${name}.tokens`, limits.vocabSize)
-  const { promptLength } = sequence
+  const given = checkObject(sequence, name, '{ tokens, promptLength }')
+  const tokens = checkTokens(given.tokens, `${name}.tokens`, limits.vocabSize)
+  const { promptLength } = given
   if (
     typeof promptLength !== 'number' ||
     !Number.isSafeInteger(promptLength) ||

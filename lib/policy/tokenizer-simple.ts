@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TokenizerError } from '../errors.js'
 import { writeFileDurable } from '../io/atomic.js'
+import { checkArray, checkString, describeValue } from '../options.js'
 
 /** What the sampler, the data readers and the command need of a tokenizer. */
 export interface Tokenizer {
@@ -33,6 +34,11 @@ export class CharacterTokenizer implements Tokenizer {
    * `end`: the character that ends a response; it must be one of them.
    */
   constructor(characters: string | readonly string[], end: string) {
+    if (typeof characters !== 'string') {
+      for (const [i, character] of checkArray(characters, 'characters', 'a string or an array').entries()) {
+        checkString(character, `characters[${i}]`)
+      }
+    }
     this.characters = Object.freeze([...characters])
     this.#ids = new Map(this.characters.map((character, id) => [character, id]))
     for (const character of this.characters) {
@@ -57,6 +63,7 @@ export class CharacterTokenizer implements Tokenizer {
   }
 
   encode(text: string): Int32Array {
+    checkString(text, 'text')
     const ids: number[] = []
     for (const character of text) {
       const id = this.#ids.get(character)
@@ -72,6 +79,9 @@ export class CharacterTokenizer implements Tokenizer {
   }
 
   decode(ids: ArrayLike<number>): string {
+    if (typeof ids !== 'object' || ids === null) {
+      throw new TypeError(`ids: expected an array of token ids, got ${describeValue(ids)}`)
+    }
     let text = ''
     for (let i = 0; i < ids.length; i++) {
       const character = this.characters[ids[i] as number]

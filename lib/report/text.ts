@@ -1,5 +1,7 @@
 // Text for terminals: what may be printed, how wide it is, in which colours.
 
+export { printable, printableLines } from '../printable.js'
+
 /** What a terminal can show; decided once from the stream and the environment. */
 export interface TextStyle {
   colour: boolean
@@ -25,30 +27,6 @@ const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as c
 export function coloured(text: string, colour: keyof typeof CODES, style: TextStyle): string {
   return style.colour ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
 }
-
-/**
- * Text that somebody else wrote (a completion, a file's name), safe to print on one line: control characters, escape
- * sequences, line breaks, characters that turn the writing direction and lone surrogates are shown as escapes.
- * `maxLength`: what would be longer is cut, between characters, and ends with `...`.
- */
-export function printable(text: string, maxLength = Number.POSITIVE_INFINITY): string {
-  let shown = ''
-  let kept = 0
-  for (const character of text) {
-    shown += UNPRINTABLE.test(character) ? escaped(character) : character
-    if (shown.length <= maxLength - 3) kept = shown.length
-    if (shown.length > maxLength) return `${shown.slice(0, kept)}...`
-  }
-  return shown
-}
-
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u
-
-function escaped(character: string): string {
-  return ESCAPES[character] ?? `\\u{${(character.codePointAt(0) as number).toString(16)}}`
-}
-
-const ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 // Built from a string: a literal escape character in a pattern looks like a mistake.
 const COLOUR_CODES = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g')

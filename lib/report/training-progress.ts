@@ -1,6 +1,7 @@
 // A training run on the screen: one progress line per phase, evaluations as they come, two samples at the end.
 import type { TrainEvent } from '../training/train.js'
 import type { Phase, Progress } from './progress.js'
+import { printable } from './text.js'
 
 const percent = (share: number | undefined) => (share === undefined ? '-' : `${Math.round(100 * share)}%`)
 const fixed = (value: number | undefined, digits: number) =>
@@ -12,8 +13,8 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
   return event => {
     switch (event.type) {
       case 'start':
-        for (const notice of event.notices) progress.log(notice)
-        if (event.step > 0) progress.log(`${event.runFolder}: going on after step ${event.step}`)
+        for (const notice of event.notices) progress.log(printable(notice))
+        if (event.step > 0) progress.log(printable(`${event.runFolder}: going on after step ${event.step}`))
         phase = progress.phase(name, { total: event.maxSteps, unit: 'step', start: event.step })
         break
       case 'step': {

@@ -1,9 +1,10 @@
 // Accuracy on held-out prompts: sample, score, take the mean.
 
+import { checkObject, checkOptions, describeValue } from '../options.js'
 import type { SampleProgress } from '../sampler/options.js'
-import type { Policy } from '../sampler/policy.js'
+import { Policy } from '../sampler/policy.js'
 import { scoreCompletions } from './reward.js'
-import type { EvaluationSet, Task } from './task.js'
+import { checkEvaluationSet, checkTask, type EvaluationSet, type Task } from './task.js'
 
 export interface AccuracyOptions {
   /** Most new tokens. */
@@ -14,8 +15,17 @@ export interface AccuracyOptions {
   samplesPerPrompt?: number
   seed: number
   signal?: AbortSignal | undefined
-  onProgress?: ((progress: SampleProgress) => void) | undefined
+  onProgress?: ((progress: SampleProgress) => unknown) | undefined
 }
+
+const accuracyOptions = [
+  'maxTokens',
+  'temperature',
+  'samplesPerPrompt',
+  'seed',
+  'signal',
+  'onProgress',
+] as const
 
 export interface Accuracy {
   /** Mean reward over all samples; samples without a judgement count as 0. */
@@ -34,6 +44,13 @@ export async function measureAccuracy(
   set: EvaluationSet,
   options: AccuracyOptions,
 ): Promise<Accuracy> {
+  if (!(policy instanceof Policy)) {
+    throw new TypeError(`policy: expected a Policy, got ${describeValue(policy)}`)
+  }
+  checkTask(task)
+  checkEvaluationSet(set, 'set')
+  checkObject(options, 'measureAccuracy', 'an options object')
+  checkOptions(options, 'measureAccuracy', accuracyOptions)
   const { maxTokens, temperature = 0.6, samplesPerPrompt = 1, seed, signal, onProgress } = options
   const completions = await policy.sample(
     set.items.map(item => task.tokenizer.encode(item.prompt)),

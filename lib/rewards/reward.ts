@@ -1,5 +1,6 @@
 // What a reward is, and how a batch of completions is scored: failures are counted with a reason, never shown as zero.
 import { throwIfAborted } from '../errors.js'
+import { checkArray, checkFunction, checkObject } from '../options.js'
 
 /** One completion to judge. */
 export interface RewardInput<Row = unknown> {
@@ -47,6 +48,10 @@ export async function scoreCompletions<Row>(
   inputs: readonly RewardInput<Row>[],
   signal?: AbortSignal,
 ): Promise<ScoredCompletions> {
+  checkFunction(reward, 'reward')
+  checkArray(inputs, 'inputs').forEach((input, i) => {
+    checkObject(input, `inputs[${i}]`)
+  })
   const judged = await Promise.all(inputs.map(input => judge(reward, signal ? { ...input, signal } : input)))
   const scored: ScoredCompletions = {
     rewards: judged.map(judgement => judgement.reward),

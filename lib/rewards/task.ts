@@ -1,4 +1,5 @@
 // A task: prompts with reference answers and demonstrations, a tokenizer, and how completions are judged.
+import { checkArray, checkFunction, checkInteger, checkObject, checkString } from '../options.js'
 import type { Tokenizer } from '../policy/tokenizer-simple.js'
 import type { Reward } from './reward.js'
 
@@ -31,4 +32,45 @@ export interface Task {
   reward: Reward<TaskItem>
   /** What a user should know before the run, such as how many rows were left out. */
   notices?: readonly string[]
+}
+
+/** A task as callers give it. Throws TypeError or RangeError naming the place: `task.training[3].answer: expected ...`. */
+export function checkTask(value: unknown): Task {
+  const task = checkObject(value, 'task', 'a Task')
+  checkString(task.name, 'task.name')
+  const tokenizer = checkObject(task.tokenizer, 'task.tokenizer', 'a Tokenizer')
+  checkInteger(tokenizer.vocabSize, 'task.tokenizer.vocabSize', { min: 1 })
+  checkInteger(tokenizer.endId, 'task.tokenizer.endId')
+  checkArray(tokenizer.endIds, 'task.tokenizer.endIds').forEach((id, i) => {
+    checkInteger(id, `task.tokenizer.endIds[${i}]`)
+  })
+  for (const method of ['encode', 'decode', 'save']) {
+    checkFunction(tokenizer[method], `task.tokenizer.${method}`)
+  }
+  checkFunction(task.reward, 'task.reward')
+  const training = checkItems(task.training, 'task.training')
+  if (task.batch !== undefined) checkFunction(task.batch, 'task.batch')
+  else if (training.length === 0) throw new RangeError('task.training: expected at least one item, got none')
+  checkArray(task.evaluations, 'task.evaluations').forEach((set, i) => {
+    checkEvaluationSet(set, `task.evaluations[${i}]`)
+  })
+  return value as Task
+}
+
+export function checkEvaluationSet(value: unknown, where: string): EvaluationSet {
+  const set = checkObject(value, where, '{ name, items }')
+  checkString(set.name, `${where}.name`)
+  checkItems(set.items, `${where}.items`)
+  return value as EvaluationSet
+}
+
+function checkItems(value: unknown, where: string): unknown[] {
+  const items = checkArray(value, where)
+  for (const [i, given] of items.entries()) {
+    const item = checkObject(given, `${where}[${i}]`, '{ prompt, answer }')
+    checkString(item.prompt, `${where}[${i}].prompt`)
+    checkString(item.answer, `${where}[${i}].answer`)
+    if (item.demonstration !== undefined) checkString(item.demonstration, `${where}[${i}].demonstration`)
+  }
+  return items
 }

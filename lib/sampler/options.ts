@@ -1,6 +1,8 @@
 // What sampling is asked for, checked.
 import {
+  checkArray,
   checkBoolean,
+  checkCallback,
   checkInteger,
   checkNumber,
   checkOptions,
@@ -35,7 +37,8 @@ export interface SampleOptions {
   /** On abort, return what is there (finishReason 'aborted') instead of rejecting. Default false. */
   returnPartial?: boolean
   signal?: AbortSignal
-  onProgress?: (progress: SampleProgress) => void
+  /** Told of each round; a promise is waited for. What it throws ends the call (lib/callback.ts). */
+  onProgress?: (progress: SampleProgress) => unknown
 }
 
 export interface SampleProgress {
@@ -74,7 +77,7 @@ export interface ResolvedSampleOptions {
   maxConcurrent: number
   returnPartial: boolean
   signal: AbortSignal | undefined
-  onProgress: ((progress: SampleProgress) => void) | undefined
+  onProgress: ((progress: SampleProgress) => unknown) | undefined
 }
 
 const names = [
@@ -108,13 +111,7 @@ export function resolveSampleOptions(
       `promptNumbers: expected one number per prompt (${prompts}), got ${describeValue(promptNumbers)}`,
     )
   }
-  const stopTokens = given.stopTokens ?? policy.eosTokenIds
-  if (!Array.isArray(stopTokens)) {
-    throw new TypeError(`stopTokens: expected an array of token ids, got ${describeValue(stopTokens)}`)
-  }
-  if (given.onProgress !== undefined && typeof given.onProgress !== 'function') {
-    throw new TypeError(`onProgress: expected a function, got ${describeValue(given.onProgress)}`)
-  }
+  const stopTokens = checkArray(given.stopTokens ?? policy.eosTokenIds, 'stopTokens', 'an array of token ids')
   return {
     maxTokens: checkInteger(given.maxTokens ?? 512, 'maxTokens', { min: 1, max: largestCounter }),
     temperature:
@@ -128,12 +125,12 @@ export function resolveSampleOptions(
     ),
     seed: checkInteger(given.seed ?? 0, 'seed'),
     step: checkInteger(given.step ?? 0, 'step', { max: largestCounter }),
-    promptNumbers: promptNumbers.map((n, i) =>
+    promptNumbers: Array.from(promptNumbers as unknown[], (n, i) =>
       checkInteger(n, `promptNumbers[${i}]`, { max: largestCounter }),
     ),
     maxConcurrent: checkInteger(given.maxConcurrent ?? 256, 'maxConcurrent', { min: 1, max: 65536 }),
     returnPartial: checkBoolean(given.returnPartial ?? false, 'returnPartial'),
     signal: checkSignal(given.signal, 'signal'),
-    onProgress: given.onProgress as ResolvedSampleOptions['onProgress'],
+    onProgress: checkCallback(given.onProgress, 'onProgress'),
   }
 }

@@ -1,15 +1,20 @@
 // Policy: the handle that users hold. Loads, creates, samples, scores and saves; training takes it by reference.
+import { tell } from '../callback.js'
 import { BusyError, ConfigError, DisposedError, throwIfAborted } from '../errors.js'
 import {
+  checkArray,
+  checkBoolean,
+  checkCallback,
   checkChoice,
   checkInteger,
   checkNumber,
   checkOptions,
+  checkPath,
   checkSignal,
   describeValue,
   temperatureRange,
 } from '../options.js'
-import { Checkpoint } from '../policy/checkpoint-files.js'
+import { Checkpoint, type LoadProgress } from '../policy/checkpoint-files.js'
 import {
   type CheckpointDtype,
   checkpointDtypes,
@@ -42,9 +47,10 @@ export interface PolicyLoadOptions {
   /** Take weights that hold NaN or infinity. Default false. */
   allowNonFinite?: boolean
   signal?: AbortSignal
-  onProgress?: (progress: { tensors: number; totalTensors: number; name: string }) => void
+  /** Told of each tensor; a promise is waited for. What it or `onWarning` throws ends the call (lib/callback.ts). */
+  onProgress?: (progress: LoadProgress) => unknown
   /** Told of tensors that the policy does not use. */
-  onWarning?: (message: string) => void
+  onWarning?: (message: string) => unknown
 }
 
 export interface PolicySaveOptions {
@@ -88,15 +94,17 @@ export class Policy {
       'onProgress',
       'onWarning',
     ])
-    if (typeof folder !== 'string')
-      throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    checkPath(folder, 'folder')
     checkChoice(given.dtype ?? 'float32', 'dtype', ['float32'])
-    const { ropeTheta, maxPositions, allowNonFinite, onProgress, onWarning } = options
+    const { ropeTheta, maxPositions } = options
+    const allowNonFinite = checkBoolean(given.allowNonFinite ?? false, 'allowNonFinite')
+    const onProgress = checkCallback<LoadProgress>(given.onProgress, 'onProgress')
+    const onWarning = checkCallback<string>(given.onWarning, 'onWarning')
     const signal = checkSignal(given.signal, 'signal')
     return withDevice(given.device, async (device, owned) => {
       const checkpoint = await Checkpoint.open(folder, { ropeTheta, maxPositions })
       try {
-        for (const warning of checkpoint.warnings) onWarning?.(warning)
+        for (const warning of checkpoint.warnings) await tell(onWarning, warning)
         device.checkMemory(bytesToLoad(checkpoint.layout.size), `${folder}: the policy`)
         const values = new Float32Array(checkpoint.layout.size)
         await checkpoint.read(values, { allowNonFinite, signal, onProgress })
@@ -150,11 +158,8 @@ export class Policy {
    * @throws {BusyError} while the policy is being trained
    */
   async sample(prompts: readonly Int32Array[], options: SampleOptions = {}): Promise<Completion[]> {
-    if (!Array.isArray(prompts)) {
-      throw new TypeError(`prompts: expected an array of Int32Array, got ${describeValue(prompts)}`)
-    }
     const { vocabSize, maxPositions } = this.config
-    const checked = prompts.map((prompt, i) => {
+    const checked = checkArray(prompts, 'prompts', 'an array of Int32Array').map((prompt, i) => {
       const tokens = checkTokens(prompt, `prompts[${i}]`, vocabSize)
       if (tokens.length === 0 || tokens.length >= maxPositions) {
         throw new RangeError(
@@ -163,7 +168,7 @@ export class Policy {
       }
       return tokens.slice()
     })
-    const resolved = resolveSampleOptions(options, prompts.length, this.config)
+    const resolved = resolveSampleOptions(options, checked.length, this.config)
     return this.#reading(() => sampleCompletions(this.model, checked, resolved))
   }
 
@@ -180,10 +185,9 @@ export class Policy {
     const given = checkOptions(options, 'logProbs', ['temperature', 'signal'])
     const temperature = checkNumber(given.temperature ?? 1, 'temperature', temperatureRange)
     const signal = checkSignal(given.signal, 'signal')
-    if (!Array.isArray(sequences)) {
-      throw new TypeError(`sequences: expected an array, got ${describeValue(sequences)}`)
-    }
-    const checked = sequences.map((sequence, i) => checkSequence(sequence, `sequences[${i}]`, this.config))
+    const checked = checkArray(sequences, 'sequences').map((sequence, i) =>
+      checkSequence(sequence, `sequences[${i}]`, this.config),
+    )
     return this.#reading(() =>
       this.model.logProbs(checked, temperature, () => throwIfAborted(signal, 'logProbs')),
     )
@@ -192,10 +196,13 @@ export class Policy {
   /** Writes a Hugging Face folder, which transformers and vLLM read; an existing file of a name is replaced. */
   async save(folder: string, options: PolicySaveOptions = {}): Promise<void> {
     const given = checkOptions(options, 'Policy.save', ['dtype', 'tokenizerFrom', 'maxShardBytes'])
-    if (typeof folder !== 'string')
-      throw new TypeError(`folder: expected a path, got ${describeValue(folder)}`)
+    checkPath(folder, 'folder')
     const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', checkpointDtypes)
-    const { maxShardBytes, tokenizerFrom } = options
+    const maxShardBytes = checkInteger(given.maxShardBytes ?? 5e9, 'maxShardBytes', { min: 1 })
+    const { tokenizerFrom } = given
+    if (tokenizerFrom !== undefined && tokenizerFrom !== null && typeof tokenizerFrom !== 'string') {
+      throw new TypeError(`tokenizerFrom: expected a folder or null, got ${describeValue(tokenizerFrom)}`)
+    }
     await this.#reading(async () => {
       const { device, model } = this
       await writeCheckpoint(

@@ -4,6 +4,7 @@
 // prompt is prefilled once and its samples share its full blocks. Rounds are enqueued one ahead of their results: the
 // tokens of round i feed round i + 1 on the device, while JavaScript reads those of round i - 1. A sequence that ended
 // is therefore noticed one round late; its extra token is dropped.
+import { tell } from '../callback.js'
 import { AbortedError, NonFiniteError } from '../errors.js'
 import { attention } from '../ops/attention.js'
 import {
@@ -388,7 +389,7 @@ class SamplingRun {
       if (this.#options.stopTokens.has(token)) this.#finish(sequence, 'stop')
       else if (sequence.tokens.length === sequence.limit) this.#finish(sequence, 'length')
     })
-    this.#options.onProgress?.({
+    await tell(this.#options.onProgress, {
       completed: this.#done.length,
       total: this.#prompts.length * this.#options.samplesPerPrompt,
       tokens: this.#tokens,

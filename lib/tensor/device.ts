@@ -36,6 +36,15 @@ interface ArrayOf {
 
 const deviceNames = ['auto', 'cpu', 'cuda', 'emulated'] as const
 
+/** Throws ConfigError for what names no device, with the nearest; whether it is there shows when it is opened. */
+export function checkDeviceName(name: unknown, where: string): asserts name is string {
+  if (typeof name === 'string' && /^(auto|cpu|emulated|cuda(:\d+)?)$/.test(name)) return
+  const nearest = typeof name === 'string' ? nearestName(name, deviceNames) : undefined
+  throw new ConfigError(`${where}: unknown device ${describeValue(name)}`, {
+    hint: nearest ? `did you mean "${nearest}"?` : 'known: auto, cpu, cuda, cuda:<n>, emulated',
+  })
+}
+
 export class Device {
   readonly name: string
   /** The native calls, with errors translated into luffy's classes. */
@@ -65,12 +74,7 @@ export class Device {
       checked.threads === undefined
         ? Math.min(availableParallelism(), 256)
         : checkInteger(checked.threads, 'threads', { min: 1, max: 256 })
-    if (typeof name !== 'string' || !/^(auto|cpu|emulated|cuda(:\d+)?)$/.test(name)) {
-      const nearest = typeof name === 'string' ? nearestName(name, deviceNames) : undefined
-      throw new ConfigError(`Device.open: unknown device ${describeValue(name)}`, {
-        hint: nearest ? `did you mean "${nearest}"?` : 'known: auto, cpu, cuda, cuda:<n>, emulated',
-      })
-    }
+    checkDeviceName(name, 'Device.open')
     const plugin = choosePlugin(name)
     if (plugin) {
       for (const option of ['threads', 'isa'] as const) {

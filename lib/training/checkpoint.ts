@@ -168,6 +168,13 @@ export class CheckpointStore {
    */
   async resumePoint(): Promise<{ checkpoint: Checkpoint | undefined; notices: string[] }> {
     const swept = await this.sweep()
+    const { checkpoint, notices } = await this.verifiedPoint()
+    if (swept.length > 0) notices.unshift(`swept what an interrupted save left: ${swept.join(', ')}`)
+    return { checkpoint, notices }
+  }
+
+  /** The same without the sweep: changes nothing. */
+  async verifiedPoint(): Promise<{ checkpoint: Checkpoint | undefined; notices: string[] }> {
     const { checkpoint, corrupt } = await this.newestVerified()
     const reasons = corrupt.map(({ folder, reason }) => `${folder} is corrupt: ${reason}`)
     if (checkpoint === undefined && corrupt.length > 0) {
@@ -176,9 +183,7 @@ export class CheckpointStore {
         hint: 'nothing was deleted; choose another run name to start anew',
       })
     }
-    const notices = reasons.map(reason => `${reason}; falling back to ${checkpoint?.folder}`)
-    if (swept.length > 0) notices.unshift(`swept what an interrupted save left: ${swept.join(', ')}`)
-    return { checkpoint, notices }
+    return { checkpoint, notices: reasons.map(reason => `${reason}; falling back to ${checkpoint?.folder}`) }
   }
 
   /**
@@ -197,7 +202,9 @@ export class CheckpointStore {
         else await rename(path, original)
         swept.push(name)
       } else if (
-        /^(checkpoint-\d+|config\.yaml|run\.json|best\.json|lock|lock\.takeover)\.tmp-[\w-]+$/.test(name)
+        /^(checkpoint-\d+|config\.yaml|run\.json|best\.json|lock|lock\.takeover|diverged)\.tmp-[\w-]+$/.test(
+          name,
+        )
       ) {
         await rm(path, { recursive: true, force: true })
         swept.push(name)

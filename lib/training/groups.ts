@@ -1,7 +1,7 @@
 // Groups as callers give them, checked before anything is enqueued.
 
 import { TokenKind } from '../ops/policy-objective.js'
-import { checkNumber, checkOptions, describeValue } from '../options.js'
+import { checkArray, checkNumber, checkObject, checkOptions, describeValue } from '../options.js'
 import { checkSequence, type TokenSequence } from '../policy/packing.js'
 
 /** One sequence of a group. Arrays are over the tokens after the prompt. */
@@ -44,6 +44,31 @@ export interface CheckedMember extends TokenSequence {
   counted: number
 }
 
+/** Groups that a trainer has checked and copied, each member with its advantage. See `Trainer.prepare`. */
+export class PreparedGroups {
+  readonly owner: object
+  readonly members: readonly (readonly (CheckedMember & { advantage: number | Float32Array })[])[]
+
+  constructor(owner: object, members: PreparedGroups['members']) {
+    this.owner = owner
+    this.members = members
+  }
+
+  get length(): number {
+    return this.members.length
+  }
+
+  /** By group and member; per token where it was given so. */
+  get advantages(): readonly (number | Float32Array)[][] {
+    return this.members.map(group => group.map(({ advantage }) => advantage))
+  }
+
+  /** Groups [start, end), as those of an array. */
+  slice(start?: number, end?: number): PreparedGroups {
+    return new PreparedGroups(this.owner, this.members.slice(start, end))
+  }
+}
+
 const memberNames = [
   'tokens',
   'promptLength',
@@ -66,14 +91,12 @@ export interface CheckRules {
 
 /** Throws RangeError or TypeError naming the member and the field. */
 export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[][] {
-  if (!Array.isArray(groups))
-    throw new TypeError(`groups: expected an array of groups, got ${describeValue(groups)}`)
-  return groups.map((group, g) => {
+  return checkArray(groups, 'groups', 'an array of groups').map((group, g) => {
+    checkObject(group, `groups[${g}]`, '{ members }')
     const { members } = checkOptions(group, `groups[${g}]`, ['members'])
-    if (!Array.isArray(members)) {
-      throw new TypeError(`groups[${g}].members: expected an array, got ${describeValue(members)}`)
-    }
-    const checked = members.map((member, m) => checkMember(member, `groups[${g}].members[${m}]`, rules))
+    const checked = checkArray(members, `groups[${g}].members`).map((member, m) =>
+      checkMember(member, `groups[${g}].members[${m}]`, rules),
+    )
     const incomplete = checked.findIndex(needsReward)
     const given = checked.some(member => member.advantage !== undefined)
     if (incomplete >= 0 && (given || checked[incomplete]?.reward === undefined)) {
@@ -96,11 +119,10 @@ export function needsReward({ advantage, kinds }: CheckedMember): boolean {
 }
 
 function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMember {
+  checkObject(value, name)
   const given = checkOptions(value, name, memberNames)
   const sequence = checkSequence({ tokens: given.tokens, promptLength: given.promptLength }, name, rules)
   const length = sequence.tokens.length - sequence.promptLength
-  const bytes = (field: 'offPolicy' | 'mask') =>
-    perToken(given[field], `${name}.${field}`, Uint8Array, length)
   const floats = (field: 'oldLogProbs' | 'teacherProbs' | 'refLogProbs') =>
     given[field] === undefined
       ? undefined
@@ -108,23 +130,14 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
   if (given.offPolicy === undefined) {
     throw new TypeError(`${name}.offPolicy: expected true, false or a Uint8Array, got nothing`)
   }
+  const { advantage } = given
   const offPolicy =
     typeof given.offPolicy === 'boolean'
-      ? new Uint8Array(length).fill(given.offPolicy ? 1 : 0)
-      : bytes('offPolicy')
-  const mask = given.mask === undefined ? undefined : bytes('mask')
+      ? given.offPolicy
+      : perToken(given.offPolicy, `${name}.offPolicy`, Uint8Array, length, 'true, false or ')
+  const mask = given.mask === undefined ? undefined : perToken(given.mask, `${name}.mask`, Uint8Array, length)
   const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
-  // Plain loops here and below: an update may hold a million tokens, and nothing else runs meanwhile.
-  const kinds = new Uint8Array(length)
-  let counted = 0
-  let anyOff = length === 0 && given.offPolicy === true
-  for (let i = 0; i < length; i++) {
-    const off = offPolicy[i] !== 0
-    if (off) anyOff = true
-    if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
-    kinds[i] = off ? offKind : TokenKind.onPolicy
-    counted += 1
-  }
+  const { kinds, counted, anyOff } = kindsOf(offPolicy, mask, length, offKind)
   const refLogProbs = floats('refLogProbs')
   if (rules.needsReference && refLogProbs === undefined) {
     throw new RangeError(
@@ -136,12 +149,7 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
     kinds,
     isDemonstration: anyOff,
     reward: given.reward === undefined ? undefined : checkNumber(given.reward, `${name}.reward`, signalRange),
-    advantage:
-      given.advantage === undefined || typeof given.advantage === 'number'
-        ? given.advantage === undefined
-          ? undefined
-          : checkNumber(given.advantage, `${name}.advantage`, signalRange)
-        : finite(perToken(given.advantage, `${name}.advantage`, Float32Array, length), `${name}.advantage`),
+    advantage: advantage === undefined ? undefined : checkAdvantage(advantage, `${name}.advantage`, length),
     oldLogProbs: floats('oldLogProbs'),
     teacherProbs: probabilities(floats('teacherProbs'), `${name}.teacherProbs`),
     refLogProbs,
@@ -151,6 +159,34 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
 
 /** Beyond these, sums in float32 are not finite. */
 const signalRange = { min: -1e30, max: 1e30 } as const
+
+// Plain loops here and below: an update may hold a million tokens, and nothing else runs meanwhile.
+function kindsOf(
+  offPolicy: boolean | Uint8Array,
+  mask: Uint8Array | undefined,
+  length: number,
+  offKind: number,
+): { kinds: Uint8Array; counted: number; anyOff: boolean } {
+  const kinds = new Uint8Array(length)
+  if (typeof offPolicy === 'boolean' && mask === undefined) {
+    return { kinds: kinds.fill(offPolicy ? offKind : TokenKind.onPolicy), counted: length, anyOff: offPolicy }
+  }
+  let counted = 0
+  let anyOff = offPolicy === true
+  for (let i = 0; i < length; i++) {
+    const off = typeof offPolicy === 'boolean' ? offPolicy : offPolicy[i] !== 0
+    if (off) anyOff = true
+    if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
+    kinds[i] = off ? offKind : TokenKind.onPolicy
+    counted += 1
+  }
+  return { kinds, counted, anyOff }
+}
+
+function checkAdvantage(value: unknown, name: string, length: number): number | Float32Array {
+  if (typeof value === 'number') return checkNumber(value, name, signalRange)
+  return finite(perToken(value, name, Float32Array, length, 'a number or '), name)
+}
 
 function probabilities(values: Float32Array | undefined, name: string): Float32Array | undefined {
   const bad = values?.findIndex(value => value < 0) ?? -1
@@ -163,9 +199,11 @@ function perToken<A extends Uint8Array | Float32Array>(
   name: string,
   type: { new (length: number): A; name: string },
   length: number,
+  /** What else may stand there. */
+  or = '',
 ): A {
   if (!(value instanceof type))
-    throw new TypeError(`${name}: expected a ${type.name}, got ${describeValue(value)}`)
+    throw new TypeError(`${name}: expected ${or}a ${type.name}, got ${describeValue(value)}`)
   if (value.length !== length) {
     throw new RangeError(
       `${name}: expected one entry per token after the prompt (${length}), got ${value.length}`,

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { parse, stringify } from 'yaml'
 import { CheckpointError } from '../errors.js'
-import { writeError, writeFileDurable } from '../io/atomic.js'
+import { makeFolder, writeError, writeFileDurable } from '../io/atomic.js'
 import { JsonLines } from './json-lines.js'
 import { type MetricRecord, metricRecord, type StepMetrics } from './metrics.js'
 import { RunLock } from './run-lock.js'
@@ -73,11 +73,7 @@ export class RunFolder {
       throw new RangeError(`name: expected one path component, got ${JSON.stringify(options.name)}`)
     }
     const path = join(options.outputDir, options.name)
-    try {
-      await mkdir(path, { recursive: true })
-    } catch (error) {
-      throw await writeError(error, path, 0)
-    }
+    await makeFolder(path)
     const lock = await RunLock.acquire(path)
     try {
       const saved = await readConfig(join(path, 'config.yaml'))
@@ -104,25 +100,7 @@ export class RunFolder {
   }
 
   async #reopen(options: RunFolderOptions, saved: unknown): Promise<void> {
-    if (options.resume === 'never') {
-      throw new CheckpointError(`${this.path}: there is a run of this name`, {
-        path: this.path,
-        hint: 'resume it, or choose another name',
-      })
-    }
-    // The same trip through YAML, so that what YAML cannot tell apart is no change.
-    const changes = configChanges(saved, parse(stringify(options.config)))
-    const refused = changes.filter(change => !allows(options.allowChanged ?? [], change.option))
-    if (refused.length > 0) {
-      throw new CheckpointError(
-        `${this.path}: the configuration has changed: ${refused.map(changeText).join('; ')}`,
-        {
-          path: this.path,
-          hint: 'use the saved values, allow these changes, or choose another run name',
-          details: { changes: refused },
-        },
-      )
-    }
+    const changes = allowedChanges(this.path, options, saved)
     for (const change of changes) this.notices.push(`option changed: ${changeText(change)}`)
     const info = await this.info()
     const resumes = Array.isArray(info.resumes) ? info.resumes : []
@@ -203,6 +181,57 @@ export class RunFolder {
       throw new CheckpointError(`${this.path}: startAt was not called, or the run is closed`)
     return this.#metrics
   }
+}
+
+/**
+ * What a run would find in its folder, without a change to it: whether it is there, and as lines the options that would
+ * change. Throws CheckpointError as `RunFolder.open` does, the lock of a living process included.
+ */
+export async function inspectRunFolder(
+  options: RunFolderOptions,
+): Promise<{ path: string; exists: boolean; notices: string[] }> {
+  const path = join(options.outputDir, options.name)
+  RunLock.refuseIfHeld(path)
+  const saved = await readConfig(join(path, 'config.yaml'))
+  const changes = saved === undefined ? [] : allowedChanges(path, options, saved)
+  return {
+    path,
+    exists: saved !== undefined,
+    notices: changes.map(change => `option changed: ${changeText(change)}`),
+  }
+}
+
+/** Steps of the checkpoints in a run folder, newest first, whatever their state; none where there is no such folder. */
+export async function checkpointSteps(folder: string): Promise<number[]> {
+  const names = await readdir(folder).catch(() => [])
+  return names
+    .flatMap(name => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => b - a)
+}
+
+/** How a configuration differs from the one in the folder. Throws CheckpointError where it may not. */
+function allowedChanges(path: string, options: RunFolderOptions, saved: unknown): ConfigChange[] {
+  if (options.resume === 'never') {
+    throw new CheckpointError(`${path}: there is a run of this name`, {
+      path,
+      hint: 'resume it, or choose another name',
+    })
+  }
+  // The same trip through YAML, so that what YAML cannot tell apart is no change.
+  const changes = configChanges(saved, parse(stringify(options.config)))
+  const refused = changes.filter(change => !allows(options.allowChanged ?? [], change.option))
+  if (refused.length > 0) {
+    throw new CheckpointError(
+      `${path}: the configuration has changed: ${refused.map(changeText).join('; ')}`,
+      {
+        path,
+        hint: 'use the saved values, allow these changes, or choose another run name',
+        details: { changes: refused },
+      },
+    )
+  }
+  return changes
 }
 
 /** The first of `base`, `base-2`, `base-3`, ... that is not in the folder yet. */

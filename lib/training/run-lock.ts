@@ -82,6 +82,11 @@ export class RunLock {
     }
   }
 
+  /** Throws CheckpointError where a living process holds the lock of a run folder. Changes nothing. */
+  static refuseIfHeld(runFolder: string): void {
+    refuseIfAlive(read(join(runFolder, 'lock')), runFolder)
+  }
+
   /** Throws CheckpointError unless this lock still stands: called before anything in the run folder is replaced. */
   assertHeld(): void {
     const holder = read(this.#path)

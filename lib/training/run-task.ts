@@ -1,12 +1,12 @@
-// The task of a run: the one that its configuration names, whether it fits the policy, and the prompts of each step.
+// The task of a run: the one that its configuration names, whether a policy fits it, and the prompts of each step.
 import { batchIndices } from '../data/batches.js'
 import { ConfigError } from '../errors.js'
+import type { PolicyConfig } from '../policy/config.js'
 import { checkTokenizerFits } from '../policy/tokenizer-load.js'
 import type { Task, TaskItem } from '../rewards/task.js'
-import type { Policy } from '../sampler/policy.js'
 import { dataTask } from './data-task.js'
 import { opChainsTask } from './tasks.js'
-import { type ResolvedTrainConfig, trainConfigDefaults } from './train-config.js'
+import type { ResolvedTrainConfig } from './train-config.js'
 
 /** The task that a configuration names. */
 export async function namedTask(config: ResolvedTrainConfig, signal: AbortSignal | undefined): Promise<Task> {
@@ -14,18 +14,14 @@ export async function namedTask(config: ResolvedTrainConfig, signal: AbortSignal
   return data === undefined ? opChainsTask(config.task) : dataTask({ ...rest, data }, signal)
 }
 
-/** The set by which checkpoints of data are compared: its first one where none is named. */
-export function bestSet({ evaluations }: Task, { data, bestBy }: ResolvedTrainConfig): string {
-  const names = evaluations.map(({ name }) => name)
-  if (data === undefined || names.length === 0 || names.includes(bestBy)) return bestBy
-  if (bestBy === trainConfigDefaults.bestBy) return names[0] as string
-  throw new ConfigError(`bestBy: expected one of ${names.join(', ')}, got ${bestBy}`)
-}
-
-/** What would otherwise fail in the middle of a run. */
-export function checkFits(task: Task, policy: Policy, config: ResolvedTrainConfig): void {
-  const { vocabSize, maxPositions } = policy.config
-  checkTokenizerFits(task.tokenizer, vocabSize, config.model)
+/** Throws where a policy cannot run a task: ids it does not have, fewer positions than its prompts and responses take. */
+export function checkFits(
+  folder: string,
+  { vocabSize, maxPositions }: Pick<PolicyConfig, 'vocabSize' | 'maxPositions'>,
+  task: Task,
+  config: ResolvedTrainConfig,
+): void {
+  checkTokenizerFits(task.tokenizer, vocabSize, folder)
   const longest = (config.data?.maxPromptLength ?? 0) + config.maxCompletionLength
   if (config.data === undefined || longest <= maxPositions) return
   throw new ConfigError(

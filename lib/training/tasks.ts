@@ -1,6 +1,6 @@
 // The tasks that a configuration can name.
 import { opChainsTokenizer, TEST_SETS, testSet, trainingSet } from '../data/op-chains/index.js'
-import { checkInteger } from '../options.js'
+import { checkBoolean, checkInteger, checkOptions } from '../options.js'
 import { opChainsReward } from '../rewards/op-chains.js'
 import type { Reward } from '../rewards/reward.js'
 import type { Task, TaskItem } from '../rewards/task.js'
@@ -9,6 +9,8 @@ import type { Task, TaskItem } from '../rewards/task.js'
 export const mostItems = 100_000
 
 export interface OpChainsOptions {
+  /** As a configuration names the task. */
+  name?: 'op-chains'
   /** Of the prompts and demonstrations. Default 0. */
   seed?: number
   /** Distinct training prompts. Default 512. */
@@ -21,9 +23,11 @@ export interface OpChainsOptions {
 
 /** The op chains of lib/data/op-chains: a reasoning task of one token per character for small policies. */
 export function opChainsTask(options: OpChainsOptions = {}): Task {
-  const { seed = 0, size = 512, hard = true, testSize = 200 } = options
-  checkInteger(size, 'opChainsTask: size', { min: 1, max: mostItems })
-  checkInteger(testSize, 'opChainsTask: testSize', { min: 1, max: mostItems })
+  const given = checkOptions(options, 'opChainsTask', ['name', 'seed', 'size', 'hard', 'testSize'])
+  const seed = checkInteger(given.seed ?? 0, 'seed')
+  const size = checkInteger(given.size ?? 512, 'size', { min: 1, max: mostItems })
+  const hard = checkBoolean(given.hard ?? true, 'hard')
+  const testSize = checkInteger(given.testSize ?? 200, 'testSize', { min: 1, max: mostItems })
   return {
     name: 'op-chains',
     tokenizer: opChainsTokenizer(),

@@ -4,16 +4,16 @@ import { ConfigError } from '../errors.js'
 import { methods, resolveMethod } from '../methods/index.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
-import { nearestName } from '../options.js'
+import { describeValue, nearestName } from '../options.js'
+import type { Task } from '../rewards/task.js'
+import { checkDeviceName } from '../tensor/device.js'
+import { translateAliases } from './config-aliases.js'
 import { dataSchema } from './data-config.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 const count = z.int().min(1)
 const share = z.number().min(0).max(1)
-
-/** Defaults that other modules ask for. */
-export const trainConfigDefaults = { bestBy: 'hard' } as const
 
 const schema = z.strictObject({
   // core
@@ -96,8 +96,8 @@ const schema = z.strictObject({
   /** Steps between evaluations; 0 = only at the end. */
   evalSteps: z.int().min(0).default(25),
   evalTemperature: z.number().min(0).default(0.6),
-  /** The set whose accuracy chooses the best checkpoint. */
-  bestBy: z.string().default(trainConfigDefaults.bestBy),
+  /** The set whose accuracy chooses the best checkpoint. Default: `hard` where the task has it, else its first. */
+  bestBy: z.string().optional(),
   /** Steps between checkpoints; one is always saved at the end. */
   saveSteps: count.default(50),
   saveTotalLimit: count.default(2),
@@ -128,6 +128,12 @@ export function trainConfigOptions(): TrainOption[] {
   return optionsIn(z.toJSONSchema(schema, { io: 'input' }), '')
 }
 
+/** The JSON Schema of a configuration under luffy's own names, for editors and other tools. */
+export function trainConfigSchema(): Record<string, unknown> {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input' }) as Record<string, unknown>
+  return { $schema, title: 'luffy train', description: 'docs/configuration.md of the package luffy', ...rest }
+}
+
 type JsonSchema = z.core.JSONSchema.BaseSchema
 
 function optionsIn(node: JsonSchema, prefix: string): TrainOption[] {
@@ -140,15 +146,26 @@ function optionsIn(node: JsonSchema, prefix: string): TrainOption[] {
   })
 }
 
+/** A checked configuration, and lines for the user: which options came under the names of other tools. */
+export interface ReadTrainConfig {
+  config: ResolvedTrainConfig
+  notices: string[]
+}
+
 /** Checks a configuration and fills in every default. Throws one ConfigError that lists every mistake. */
 export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
-  const result = schema.safeParse(config)
-  if (!result.success) {
-    const mistakes = result.error.issues.flatMap(describeIssue)
-    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
+  return readTrainConfig(config).config
+}
+
+/** The same, with what there is to say about it. Names of TRL and verl are taken too (config-aliases.ts). */
+export function readTrainConfig(config: unknown): ReadTrainConfig {
+  const { config: translated, notices, mistakes } = translateAliases(config, knownNames)
+  const result = schema.safeParse(translated)
+  if (!result.success || mistakes.length > 0) {
+    const all = [...mistakes, ...(result.error?.issues.flatMap(describeIssue) ?? [])]
+    throw new ConfigError(`configuration: ${all.join('; ')}`, { details: { mistakes: all } })
   }
   const resolved = result.data
-  const mistakes: string[] = []
   if (resolved.promptsPerStep % resolved.promptsPerUpdate !== 0) {
     mistakes.push(
       `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
@@ -162,10 +179,39 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
   } catch (error) {
     mistakes.push((error as Error).message)
   }
+  try {
+    checkDeviceName(resolved.device, 'device')
+  } catch (error) {
+    mistakes.push((error as Error).message)
+  }
   if (mistakes.length > 0)
     throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
-  return resolved
+  return { config: resolved, notices }
 }
+
+/**
+ * The set by which the best checkpoint of a task is chosen; undefined where the task has none.
+ *
+ * @throws {ConfigError} when `bestBy` names another one, with the nearest
+ */
+export function bestSetOf(
+  config: ResolvedTrainConfig,
+  task: Pick<Task, 'name' | 'evaluations'>,
+): string | undefined {
+  const sets = task.evaluations.map(({ name }) => name)
+  if (config.bestBy === undefined) return sets.includes(usualBest) ? usualBest : sets[0]
+  if (sets.includes(config.bestBy)) return config.bestBy
+  const nearest = nearestName(config.bestBy, sets)
+  throw new ConfigError(`bestBy: the task ${task.name} has no set ${describeValue(config.bestBy)}`, {
+    hint:
+      nearest === undefined
+        ? `known: ${sets.join(', ') || 'none'}`
+        : `did you mean ${describeValue(nearest)}?`,
+    details: { option: 'bestBy', known: sets },
+  })
+}
+
+const usualBest = 'hard'
 
 function describeIssue(issue: z.core.$ZodIssue): string[] {
   const path = issue.path.join('.')

@@ -1,24 +1,24 @@
 // The training loop: sample, score, update, log, evaluate, save.
 
-import { AbortedError } from '../errors.js'
-import { checkOptions, checkSignal } from '../options.js'
+import { join } from 'node:path'
+import { tell } from '../callback.js'
+import { AbortedError, NonFiniteError } from '../errors.js'
+import { checkCallback, checkOptions, checkSignal } from '../options.js'
 import { measureAccuracy } from '../rewards/accuracy.js'
-import type { Task } from '../rewards/task.js'
-import { Policy } from '../sampler/policy.js'
+import { checkTask, type Task } from '../rewards/task.js'
+import type { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
-import type { TrainGroup } from './groups.js'
+import { type FailedStep, writeDiverged } from './diverged.js'
+import type { PreparedGroups } from './groups.js'
+import { Learner } from './learner.js'
 import type { StepMetrics } from './metrics.js'
 import { type Rollout, rollOut } from './rollout.js'
-import type { CompletionRow } from './run-folder.js'
-import { bestSet, checkFits, itemsOf, namedTask } from './run-task.js'
+import { type CompletionRow, checkpointSteps } from './run-folder.js'
+import { RunLock } from './run-lock.js'
+import { itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
-import {
-  type ResolvedTrainConfig,
-  resolveTrainConfig,
-  type TrainConfig,
-  trainerOptionsOf,
-} from './train-config.js'
-import { Trainer } from './trainer.js'
+import { bestSetOf, type ResolvedTrainConfig, readTrainConfig, type TrainConfig } from './train-config.js'
+import type { Trainer } from './trainer.js'
 import { TrainingRun } from './training-run.js'
 
 /** What happens during a run, in order. */
@@ -34,7 +34,11 @@ export type TrainEvent =
 export interface TrainOptions {
   /** Stops the run: the optimizer step is finished or the sampling given up, a checkpoint saved. */
   signal?: AbortSignal
-  onEvent?: (event: TrainEvent) => void
+  /**
+   * Told of what happens; a promise is waited for. What it throws ends the run, after the steps that are done were saved
+   * (lib/callback.ts).
+   */
+  onEvent?: (event: TrainEvent) => unknown
   /** A task of your own; default: the one that the configuration names. */
   task?: Task
 }
@@ -52,35 +56,49 @@ export interface TrainResult {
  *
  * @throws {ConfigError} listing every mistake of the configuration
  * @throws {AbortedError} after the signal fired and a checkpoint was saved (`details.checkpoint`)
- * @throws {NonFiniteError} when the run diverged; the last good checkpoint is kept
+ * @throws {NonFiniteError} when the run diverged; the last good checkpoint is kept, the step is in diverged/
+ * @throws what onEvent throws, after the steps that are done were saved
  * @throws {CheckpointError} when the run folder is locked, torn or cannot be written
  */
 export async function train(config: TrainConfig, options: TrainOptions = {}): Promise<TrainResult> {
   const given = checkOptions(options, 'train', ['signal', 'onEvent', 'task'])
   const signal = checkSignal(given.signal, 'signal')
-  const { onEvent = () => {} } = options
-  const checked = resolveTrainConfig(config)
-  const task = options.task ?? (await namedTask(checked, signal))
-  const resolved = { ...checked, bestBy: bestSet(task, checked) }
+  const onEvent = checkCallback<TrainEvent>(given.onEvent, 'onEvent')
+  const { config: read, notices } = readTrainConfig(config)
+  const task = given.task === undefined ? await namedTask(read, signal) : checkTask(given.task)
+  const resolved = { ...read, bestBy: bestSetOf(read, task) }
   await using device = await Device.open(
     resolved.device,
     resolved.threads ? { threads: resolved.threads } : {},
   )
+  // A new run loads its model before its folder is made, so that a model that cannot be trained leaves nothing behind.
+  const load = (folder: string) => Learner.load(folder, resolved, task, device, signal)
+  await using first = (await isNew(resolved)) ? await load(resolved.model) : undefined
   await using run = await TrainingRun.open(resolved, device)
-  await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, { device })
-  checkFits(task, policy, resolved)
-  await using trainer = await Trainer.create(policy, trainerOptionsOf(resolved))
+  await using learner = run.checkpoint
+    ? await load(run.checkpoint.folder)
+    : (first ?? (await load(resolved.model)))
+  const { policy, trainer } = learner
   await run.restore(trainer)
-  onEvent({
-    type: 'start',
-    runFolder: run.folder.path,
-    step: run.step,
-    maxSteps: resolved.maxSteps,
-    notices: [...run.notices, ...(task.notices ?? [])],
-  })
 
-  const context: Context = { config: resolved, task, policy, trainer, run, signal, onEvent }
+  const failure: { error?: unknown } = {}
+  const emit = async (event: TrainEvent) => {
+    try {
+      await tell(onEvent, event)
+    } catch (error) {
+      failure.error = error
+      throw error
+    }
+  }
+  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit }
   try {
+    await emit({
+      type: 'start',
+      runFolder: run.folder.path,
+      step: run.step,
+      maxSteps: resolved.maxSteps,
+      notices: [...notices, ...run.notices, ...(task.notices ?? [])],
+    })
     for (;;) {
       // Also where a run goes on that was stopped between a step and its evaluation.
       if (evaluationIsDue(context)) await evaluate(context)
@@ -89,17 +107,58 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
       if (signal?.aborted) throw new AbortedError('training was stopped', { cause: signal.reason })
       await step(context, run.step + 1)
     }
+    const checkpoint = run.newest ?? (await save(context))
+    await emit({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
+    const accuracy = run.evaluation?.accuracy ?? {}
+    return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
   } catch (error) {
-    if (!AbortedError.isInstance(error) || run.step === 0) throw error
-    const folder = await save(context)
-    throw new AbortedError(`stopped at step ${run.step}, saved ${folder}`, {
-      cause: error,
-      details: { step: run.step, checkpoint: folder },
-    })
+    throw await ended(context, error, failure)
   }
-  const checkpoint = run.newest ?? (await save(context))
-  onEvent({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
-  return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy: run.evaluation?.accuracy ?? {} }
+}
+
+/** What a run that ends early throws, once what can be kept is kept. */
+async function ended(context: Context, error: unknown, failure: { error?: unknown }): Promise<unknown> {
+  const { policy, trainer, task, run } = context
+  if (Object.hasOwn(failure, 'error') && failure.error === error) {
+    // The caller's function failed, not the run: the steps that are done stay. It is told nothing more.
+    if (run.step > 0 && run.newest === undefined) await run.save(policy, trainer, task).catch(() => {})
+    return error
+  }
+  if (NonFiniteError.isInstance(error)) return diverged(context, error)
+  if (!AbortedError.isInstance(error) || run.step === 0) return error
+  const folder = run.newest ?? (await save(context))
+  return new AbortedError(`stopped at step ${run.step}, saved ${folder}`, {
+    cause: error,
+    details: { step: run.step, checkpoint: folder },
+  })
+}
+
+/** Leaves what is needed to replay the step, and says where. */
+async function diverged({ config, trainer, run, attempt }: Context, error: NonFiniteError): Promise<unknown> {
+  if (attempt === undefined) return error
+  try {
+    const checkpoint = (await checkpointSteps(run.folder.path))[0]
+    const folder = await writeDiverged(run.folder.path, attempt, error, {
+      config,
+      trainer,
+      checkpoint: checkpoint === undefined ? undefined : `checkpoint-${checkpoint}`,
+    })
+    return new NonFiniteError(error.message, {
+      hint: `the step is in ${folder}`,
+      path: folder,
+      details: { ...error.details, diverged: folder },
+      cause: error,
+    })
+  } catch {
+    return error // the disk's trouble must not hide that the run diverged
+  }
+}
+
+/** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */
+async function isNew({ outputDir, runName }: ResolvedTrainConfig): Promise<boolean> {
+  const folder = join(outputDir, runName)
+  RunLock.refuseIfHeld(folder)
+  return (await checkpointSteps(folder)).length === 0
 }
 
 interface Context {
@@ -109,7 +168,9 @@ interface Context {
   trainer: Trainer
   run: TrainingRun
   signal: AbortSignal | undefined
-  onEvent: (event: TrainEvent) => void
+  emit: (event: TrainEvent) => Promise<void>
+  /** The step that is being done. */
+  attempt?: FailedStep
 }
 
 function evaluationIsDue({ config, run }: Context): boolean {
@@ -126,9 +187,15 @@ function saveIsDue({ config, run }: Context): boolean {
 
 /** One step: sample, score, advantages, one or more updates, log. */
 async function step(context: Context, number: number): Promise<void> {
-  const { config, task, policy, trainer, run, signal, onEvent } = context
+  const { config, task, policy, trainer, run, signal, emit } = context
   const started = performance.now()
   const items = await itemsOf(task, config, number)
+  const attempt: FailedStep = {
+    step: number,
+    prompts: items.map(item => task.tokenizer.encode(item.prompt)),
+    updates: [],
+  }
+  context.attempt = attempt
   const rollout = await rollOut(
     policy,
     task,
@@ -137,15 +204,15 @@ async function step(context: Context, number: number): Promise<void> {
     config,
     number,
     signal,
-    progress => onEvent({ type: 'sampling', step: number, ...progress }),
+    progress => emit({ type: 'sampling', step: number, ...progress }),
   )
-  const groups = await withAdvantages(trainer, rollout)
+  const groups = await prepare(trainer, rollout)
   const learningRate = learningRateAt(scheduleOf(config), number - 1)
   const updates: StepMetrics[] = []
+  Object.assign(attempt, { learningRate, updates, rollout: rollout.metrics })
   for (let start = 0; start < groups.length; start += config.promptsPerUpdate) {
-    updates.push(
-      await trainer.trainStep(groups.slice(start, start + config.promptsPerUpdate), { learningRate }),
-    )
+    attempt.groups = groups.slice(start, start + config.promptsPerUpdate)
+    updates.push(await trainer.trainStep(attempt.groups, { learningRate }))
   }
   const seconds = (performance.now() - started) / 1000
   const metrics = { ...combined(updates), ...rollout.metrics, step: number, stepSeconds: seconds }
@@ -153,22 +220,19 @@ async function step(context: Context, number: number): Promise<void> {
     (metrics.onPolicyTokens ?? 0) + (metrics.offPolicyTokens ?? 0) + (metrics.supervisedTokens ?? 0)
   metrics.tokensPerSecond = trained / seconds
   await run.completeStep(metrics, config.logCompletions ? rollout.rows : [])
-  onEvent({ type: 'step', step: number, metrics, samples: rollout.rows })
+  await emit({ type: 'step', step: number, metrics, samples: rollout.rows })
 }
 
-/** Groups with their members' advantages, which are also noted in the rows. */
-async function withAdvantages(trainer: Trainer, rollout: Rollout): Promise<TrainGroup[]> {
-  const advantages = await trainer.advantages(rollout.groups)
-  const flat = advantages.flat()
+/** The step's groups, checked once for all of its updates; the advantages are also noted in the rows. */
+async function prepare(trainer: Trainer, rollout: Rollout): Promise<PreparedGroups> {
+  const prepared = await trainer.prepare(rollout.groups)
+  const flat = prepared.advantages.flat()
   rollout.rows
     .filter(row => row.reward !== null)
     .forEach((row, i) => {
       row.advantage = flat[i] as number
     })
-  if (trainer.options.method.demonstrationTokens === 'supervised') return rollout.groups
-  return rollout.groups.map((group, g) => ({
-    members: group.members.map((member, m) => ({ ...member, advantage: advantages[g]?.[m] as number })),
-  }))
+  return prepared
 }
 
 /** Metrics of a step's updates as one: sums of counts, means over updates of the rest. */
@@ -201,10 +265,10 @@ function combined(updates: readonly StepMetrics[]): StepMetrics {
 }
 
 async function evaluate(context: Context): Promise<void> {
-  const { config, task, policy, run, signal, onEvent } = context
+  const { config, task, policy, run, signal, emit } = context
   const accuracy: Record<string, number> = {}
   for (const set of task.evaluations) {
-    onEvent({ type: 'evaluating', step: run.step, set: set.name })
+    await emit({ type: 'evaluating', step: run.step, set: set.name })
     const { mean } = await measureAccuracy(policy, task, set, {
       maxTokens: config.maxCompletionLength,
       temperature: config.evalTemperature,
@@ -214,13 +278,13 @@ async function evaluate(context: Context): Promise<void> {
     accuracy[set.name] = mean
   }
   await run.evaluated(accuracy)
-  onEvent({ type: 'evaluation', step: run.step, accuracy })
+  await emit({ type: 'evaluation', step: run.step, accuracy })
 }
 
 async function save(context: Context): Promise<string> {
-  const { policy, trainer, task, run, onEvent } = context
+  const { policy, trainer, task, run, emit } = context
   const folder = await run.save(policy, trainer, task)
-  onEvent({ type: 'checkpoint', step: run.step, folder })
+  await emit({ type: 'checkpoint', step: run.step, folder })
   return folder
 }
 

@@ -86,7 +86,7 @@ const names = [
 export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTrainerOptions {
   const given = checkOptions(options, 'Trainer.create', names)
   // An objective without a method stands for itself: nothing of a method's objective is mixed in.
-  const method = resolveMethod(given.method ?? 'luffy')
+  const method = resolveMethod(given.method === undefined ? 'luffy' : given.method)
   const base = given.method === undefined && given.objective !== undefined ? {} : method.objective
   const overrides = overridesOf(given.objective, 'objective')
   const maxTokens = given.maxTokensPerMicroBatch

@@ -7,7 +7,7 @@ import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { checkInteger, checkNumber, checkOptions, describeValue } from '../options.js'
+import { checkInteger, checkNumber, checkOptions, checkPath, describeValue } from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -15,8 +15,8 @@ import { forwardBatch } from '../policy/transformer.js'
 import { Policy } from '../sampler/policy.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
-import { type CheckedMember, checkGroups, needsReward, type TrainGroup } from './groups.js'
-import type { StepMetrics } from './metrics.js'
+import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
+import { metricRecord, type StepMetrics } from './metrics.js'
 import {
   type MicroGroup,
   planMicroBatches,
@@ -102,11 +102,15 @@ export class Trainer {
    * Without any advantage or supervised token the update is skipped and counted (`noSignalUpdates`); with a gradient
    * that is not finite as well (`skippedUpdates`), parameters and moments unchanged to the bit.
    *
+   * @param groups or some of what `prepare` made of them, which is not checked and copied again
    * @throws {RangeError | TypeError | ConfigError} for groups that are wrong, before anything is enqueued
    * @throws {NonFiniteError} when more than maxSkippedUpdates updates in a row were skipped
    * @throws {BusyError} while the policy is in use
    */
-  async trainStep(groups: readonly TrainGroup[], options: TrainStepOptions = {}): Promise<StepMetrics> {
+  async trainStep(
+    groups: readonly TrainGroup[] | PreparedGroups,
+    options: TrainStepOptions = {},
+  ): Promise<StepMetrics> {
     this.#checkLive()
     const given = checkOptions(options, 'trainStep', ['learningRate'])
     const learningRate = checkNumber(
@@ -122,12 +126,26 @@ export class Trainer {
 
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
   async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
-    this.#checkLive()
-    const checked = this.#check(groups)
-    return byGroup(await this.#advantages(checked), checked)
+    return [...(await this.prepare(groups)).advantages]
   }
 
-  #check(groups: readonly TrainGroup[]): CheckedMember[][] {
+  /**
+   * Checks and copies groups and computes their advantages, once for several updates on parts of them: pass
+   * `prepared.slice(start, end)` to trainStep. Throws as trainStep does.
+   */
+  async prepare(groups: readonly TrainGroup[]): Promise<PreparedGroups> {
+    this.#checkLive()
+    const checked = this.#check(groups)
+    const advantages = await this.#advantages(checked)
+    const rated = checked.flat().map((member, i) => ({ ...member, advantage: advantages[i] ?? 0 }))
+    return new PreparedGroups(this, byGroup(rated, checked))
+  }
+
+  #check(groups: readonly TrainGroup[] | PreparedGroups): CheckedMember[][] {
+    if (groups instanceof PreparedGroups) {
+      if (groups.owner === this) return groups.members.map(group => [...group])
+      throw new TypeError('groups: expected groups that this trainer prepared, got those of another trainer')
+    }
     const { vocabSize, maxPositions } = this.policy.config
     const { objective, method } = this.options
     return checkGroups(groups, {
@@ -165,9 +183,9 @@ export class Trainer {
       }
       const [control, totals] = await this.#update(learningRate, sums)
       const finite = control[2] === 1
-      this.#count(finite, counted)
-      const seconds = secondsSince(started)
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
+      this.#count(finite, counted, { gradNorm: control[0] as number, ...losses })
+      const seconds = secondsSince(started)
       return {
         ...shared,
         ...losses,
@@ -269,7 +287,7 @@ export class Trainer {
     }
   }
 
-  #count(finite: boolean, tokens: number): void {
+  #count(finite: boolean, tokens: number, metrics: Omit<StepMetrics, 'step'>): void {
     const state = { ...this.#state }
     if (finite) {
       state.updates += 1
@@ -285,7 +303,7 @@ export class Trainer {
         `${state.skippedInARow} updates in a row had a gradient that is not finite (step ${state.steps})`,
         {
           hint: 'go back to an earlier checkpoint, or lower the learning rate',
-          details: { step: state.steps },
+          details: { step: state.steps, metrics: metricRecord({ step: state.steps, ...metrics }) },
         },
       )
     }
@@ -306,6 +324,7 @@ export class Trainer {
   /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
   async saveState(folder: string): Promise<TrainerState> {
     this.#checkLive()
+    checkPath(folder, 'folder')
     return this.policy.exclusively('saveState', async () => {
       const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
       await saveOptimizer(folder, moments, this.policy.device)
@@ -316,6 +335,7 @@ export class Trainer {
   /** Takes up a state that saveState wrote. Throws CheckpointError when the file does not fit the policy. */
   async loadState(folder: string, state: TrainerState): Promise<void> {
     this.#checkLive()
+    checkPath(folder, 'folder')
     const counters = checkState(state)
     await this.policy.exclusively('loadState', async () => {
       const { device, model } = this.policy
@@ -361,7 +381,7 @@ function hasSignal({ member, advantage }: WeightedMember): boolean {
 function checkState(state: unknown): Partial<TrainerState> {
   const names = ['steps', 'updates', 'tokens', 'skippedUpdates', 'skippedInARow', 'noSignalUpdates'] as const
   if (state === undefined || state === null)
-    throw new TypeError('state: expected a TrainerState, got nothing')
+    throw new TypeError(`state: expected a TrainerState, got ${describeValue(state)}`)
   const given = checkOptions(state, 'state', names)
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => [name, checkInteger(value, `state.${name}`)]),

@@ -6,7 +6,7 @@ import type { Policy } from '../sampler/policy.js'
 import type { Device } from '../tensor/device.js'
 import { type Checkpoint, CheckpointStore, jsonWriter } from './checkpoint.js'
 import type { StepMetrics } from './metrics.js'
-import { type CompletionRow, RunFolder } from './run-folder.js'
+import { type CompletionRow, inspectRunFolder, RunFolder, type RunFolderOptions } from './run-folder.js'
 import { readJsonFile } from './small-files.js'
 import type { ResolvedTrainConfig } from './train-config.js'
 import type { Trainer, TrainerState } from './trainer.js'
@@ -61,23 +61,21 @@ export class TrainingRun {
     this.notices = notices
   }
 
+  /** Where a run of this configuration would begin, without a change to anything. Throws what `open` throws. */
+  static async inspect(
+    config: ResolvedTrainConfig,
+  ): Promise<{ folder: string; exists: boolean; checkpoint: Checkpoint | undefined; notices: string[] }> {
+    const { path, exists, notices } = await inspectRunFolder(folderOptions(config))
+    if (!exists) return { folder: path, exists, checkpoint: undefined, notices }
+    const point = await new CheckpointStore(path, { keep: config.saveTotalLimit }).verifiedPoint()
+    return { folder: path, exists, checkpoint: point.checkpoint, notices: [...notices, ...point.notices] }
+  }
+
   static async open(config: ResolvedTrainConfig, device: Device): Promise<TrainingRun> {
     const { backend, isa, threads } = device.info()
     const folder = await RunFolder.open({
-      outputDir: config.outputDir,
-      name: config.runName,
-      config: JSON.parse(JSON.stringify(config)) as Record<string, unknown>,
+      ...folderOptions(config),
       info: { device: backend, isa, threads, seed: config.seed },
-      resume: config.resume,
-      allowChanged: [
-        'maxSteps',
-        'saveSteps',
-        'saveTotalLimit',
-        'evalSteps',
-        'logCompletions',
-        'resume',
-        'threads',
-      ],
     })
     try {
       const store = new CheckpointStore(folder.path, {
@@ -166,15 +164,34 @@ export class TrainingRun {
 
   /** Marks the checkpoint of this step as the best, if its evaluation says so. */
   async #markBest(): Promise<void> {
-    const value =
-      this.evaluation?.step === this.step ? this.evaluation.accuracy[this.#config.bestBy] : undefined
+    const { bestBy } = this.#config
+    if (bestBy === undefined) return
+    const value = this.evaluation?.step === this.step ? this.evaluation.accuracy[bestBy] : undefined
     if (value !== undefined && (this.#best === undefined || value > this.#best.value)) {
       this.#best = { step: this.step, value }
-      await this.#store.markBest({ step: this.step, metric: `accuracy/${this.#config.bestBy}`, value })
+      await this.#store.markBest({ step: this.step, metric: `accuracy/${bestBy}`, value })
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.folder.close()
+  }
+}
+
+function folderOptions(config: ResolvedTrainConfig): RunFolderOptions {
+  return {
+    outputDir: config.outputDir,
+    name: config.runName,
+    config: JSON.parse(JSON.stringify(config)) as Record<string, unknown>,
+    resume: config.resume,
+    allowChanged: [
+      'maxSteps',
+      'saveSteps',
+      'saveTotalLimit',
+      'evalSteps',
+      'logCompletions',
+      'resume',
+      'threads',
+    ],
   }
 }

@@ -69,16 +69,16 @@ test('overrides that cannot be meant are refused', t => {
 
 test('every mistake is named, with the file and the nearest option', async t => {
   const file = join(await temporaryFolder(t), 'c.yaml')
-  await writeFile(file, 'model: a\nlearning_rate: 1\nmaxSteps: many\n')
+  await writeFile(file, 'model: a\nlerning_rate: 1\nmaxSteps: many\n')
   const error = await t.throwsAsync(loadTrainConfig(file, ['topP=2']), { instanceOf: ConfigError })
   t.true(error?.message.startsWith(`${file}: `))
-  t.regex(error?.message ?? '', /unknown option "learning_rate", did you mean "learningRate"\?/)
+  t.regex(error?.message ?? '', /unknown option "lerning_rate", did you mean "learningRate"\?/)
   t.regex(error?.message ?? '', /maxSteps: /)
   t.regex(error?.message ?? '', /topP: /)
 })
 
 test('the example configuration is valid', async t => {
-  const config = await loadTrainConfig(join(packageRoot, 'examples/luffy-op-chains.yaml'))
+  const { config } = await loadTrainConfig(join(packageRoot, 'examples/luffy-op-chains.yaml'))
   t.is(config.method, 'luffy')
   t.is(config.objective.entropyCoef, 0.003)
 })

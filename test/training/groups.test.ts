@@ -82,13 +82,13 @@ test('half a million tokens are checked without a closure per token', t => {
   const big = [
     { members: Array.from({ length: 128 }, () => member({ tokens, promptLength: 1, oldLogProbs })) },
   ]
-  // Processor time of the whole process, garbage collection included: about 10 ms, most of it the copies. A closure
-  // per token took 148.
-  const times = Array.from({ length: 7 }, () => {
+  // Processor time of the whole process, garbage collection included: 3.5 to 6 ms with other processes on the same
+  // cores, most of it the copies. A closure per token took 148.
+  const times = Array.from({ length: 20 }, () => {
     const started = process.cpuUsage()
     checkGroups(big, rules)
     const { user, system } = process.cpuUsage(started)
     return (user + system) / 1000
   })
-  t.true(Math.min(...times) < 60, `${Math.min(...times)} ms`)
+  t.true(Math.min(...times) < 20, `${Math.min(...times)} ms`)
 })

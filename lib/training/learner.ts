@@ -1,0 +1,40 @@
+// The policy of a run with its trainer, loaded and fit for the task.
+import type { Task } from '../rewards/task.js'
+import { Policy } from '../sampler/policy.js'
+import type { Device } from '../tensor/device.js'
+import { checkFits } from './run-task.js'
+import { type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
+import { Trainer } from './trainer.js'
+
+export class Learner {
+  readonly policy: Policy
+  readonly trainer: Trainer
+
+  private constructor(policy: Policy, trainer: Trainer) {
+    this.policy = policy
+    this.trainer = trainer
+  }
+
+  /** Throws what Policy.load, checkFits and Trainer.create throw. */
+  static async load(
+    folder: string,
+    config: ResolvedTrainConfig,
+    task: Task,
+    device: Device,
+    signal: AbortSignal | undefined,
+  ): Promise<Learner> {
+    const policy = await Policy.load(folder, { device, ...(signal ? { signal } : {}) })
+    try {
+      checkFits(folder, policy.config, task, config)
+      return new Learner(policy, await Trainer.create(policy, trainerOptionsOf(config)))
+    } catch (error) {
+      await policy.dispose()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.trainer.dispose()
+    await this.policy.dispose()
+  }
+}

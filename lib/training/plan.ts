@@ -1,0 +1,80 @@
+// What a run would do, found out without a change to anything: `luffy train --dry-run` and `luffy validate`.
+import { resolveMethod } from '../methods/index.js'
+import { Checkpoint } from '../policy/checkpoint-files.js'
+import { checkTask, type Task } from '../rewards/task.js'
+import { Device } from '../tensor/device.js'
+import { checkFits, namedTask } from './run-task.js'
+import { bestSetOf, type ResolvedTrainConfig } from './train-config.js'
+import { TrainingRun } from './training-run.js'
+
+/** A configuration against this machine: its device is there, its model can be read and has the task's tokens. */
+export interface CheckedSetup {
+  /** With `bestBy`, which is the task's where it is not given. */
+  config: ResolvedTrainConfig
+  device: { backend: string; isa: string; threads: number }
+  model: { folder: string; architecture: string; parameters: number }
+  evaluations: string[]
+}
+
+/**
+ * Opens the device and the model of a configuration. `folder`: a checkpoint to read in the model's place.
+ *
+ * @throws {ConfigError} for a `bestBy` that is no set of the task; else what Device.open and Policy.load throw
+ */
+export async function checkSetup(
+  config: ResolvedTrainConfig,
+  options: { task?: Task | undefined; folder?: string | undefined } = {},
+): Promise<CheckedSetup> {
+  const task = options.task === undefined ? await namedTask(config, undefined) : checkTask(options.task)
+  const bestBy = bestSetOf(config, task)
+  await using device = await Device.open(config.device, config.threads ? { threads: config.threads } : {})
+  const { backend, isa, threads } = device.info()
+  const folder = options.folder ?? config.model
+  await using checkpoint = await Checkpoint.open(folder)
+  const { architecture } = checkpoint.config
+  checkFits(folder, checkpoint.config, task, config)
+  return {
+    config: { ...config, bestBy },
+    device: { backend, isa, threads },
+    model: { folder, architecture, parameters: checkpoint.layout.parameterCount },
+    evaluations: task.evaluations.map(({ name }) => name),
+  }
+}
+
+export interface TrainPlan extends CheckedSetup {
+  runFolder: string
+  /** Whether the run folder is there. */
+  exists: boolean
+  /** Steps that are done, and the checkpoint the run would go on from. */
+  step: number
+  checkpoint: string | undefined
+  notices: string[]
+  /** Per group. */
+  samples: number
+  demonstrations: number
+  updatesPerStep: number
+  /** Of weights, gradients and the two moments, in float32. */
+  stateBytes: number
+}
+
+/** What `train(config)` would do. Writes nothing; throws what the run would throw before its first step. */
+export async function planTrain(config: ResolvedTrainConfig, given?: Task): Promise<TrainPlan> {
+  const task = given === undefined ? await namedTask(config, undefined) : checkTask(given)
+  const bestBy = bestSetOf(config, task)
+  const { folder, exists, checkpoint, notices } = await TrainingRun.inspect({ ...config, bestBy })
+  const setup = await checkSetup(config, { task, folder: checkpoint?.folder })
+  const method = resolveMethod(config.method)
+  const demonstrations = method.demonstrations ? config.demonstrationsPerPrompt : 0
+  return {
+    ...setup,
+    runFolder: folder,
+    exists,
+    step: checkpoint?.step ?? 0,
+    checkpoint: checkpoint?.folder,
+    notices: [...notices, ...(task.notices ?? [])],
+    samples: method.onPolicy ? config.numGenerations - demonstrations : 0,
+    demonstrations,
+    updatesPerStep: config.promptsPerStep / config.promptsPerUpdate,
+    stateBytes: 4 * 4 * setup.model.parameters,
+  }
+}
