@@ -11,7 +11,7 @@ const quiet = process.argv.includes('--quiet')
 
 const files = folders.flatMap(folder =>
   readdirSync(join(root, folder), { recursive: true })
-    .filter(name => /\.(ts|mjs|mts|h|cpp|cu)$/.test(name))
+    .filter(name => /\.(ts|mjs|mts|h|cpp|cu|cuh)$/.test(name))
     .map(name => {
       const path = `${folder}/${name}`
       const lines = readFileSync(join(root, path), 'utf8').split('\n')

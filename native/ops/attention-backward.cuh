@@ -84,7 +84,8 @@ attention_backward_queries_kernel(AttentionArguments a) {
       float* const buffer = memory + current * kBuffer;
       current ^= 1;
       const bool ends = step + 1 == 3 * slices;
-      if (!ends || block + 1 < t.blocks) fetch(ends ? block + 1 : block, ends ? 0 : step + 1, memory + current * kBuffer);
+      if (!ends || block + 1 < t.blocks)
+        fetch(ends ? block + 1 : block, ends ? 0 : step + 1, memory + current * kBuffer);
       return buffer;
     };
     __syncthreads();  // the tile before is done
@@ -222,9 +223,8 @@ attention_backward_keys_kernel(AttentionArguments a) {
       if (product < 2) {
         const HeadRows& from = product == 0 ? a.k : a.v;
         const int64_t at = int64_t{group} * a.dim + slice * kAttentionBlock;
-        load_tile<kBackwardThreads, wide>(to, width, from.data, [&](int r) {
-          return r < count ? from.at(keys.start + key + r, at) : nullptr;
-        });
+        load_tile<kBackwardThreads, wide>(
+            to, width, from.data, [&](int r) { return r < count ? from.at(keys.start + key + r, at) : nullptr; });
       }
       const HeadRows& from = product == 0 || product == 3 ? a.q : a.grad_out;
       const int queries = q.count();
