@@ -8,8 +8,8 @@
 namespace luffy {
 namespace cuda {
 
-// Kernels with this many blocks or fewer walk on by the grid's size.
-constexpr int64_t kMostBlocks = 1 << 20;
+// A grid has at most this many blocks, several waves on any card, and walks on by its own size.
+constexpr int64_t kMostBlocks = 2048;
 
 static inline unsigned blocks_for(int64_t items, int64_t items_of_block) {
   const int64_t blocks = (items + items_of_block - 1) / items_of_block;
