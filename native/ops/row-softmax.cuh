@@ -1,9 +1,9 @@
 // Row statistics of softmax(logits / temperature) on CUDA: what row-softmax.h is on the CPU. One block takes a row; the
-// number of threads, and which logits a thread has, follow from the row's length alone, so a log-probability has the same
-// bits in every kernel that uses this, whatever stands beside its row and however it is aligned.
+// number of threads, and which logits a thread has, follow from the row's length alone, so a log-probability has the
+// same bits in every kernel that uses this, whatever stands beside its row and however it is aligned.
 //
-// A thread walks over its logits once with a running maximum: y = (x - largest) log2(e) / temperature, sums of 2^y and of
-// 2^y y in float32, brought to a new maximum when one comes. The block's sums are float64, pairwise.
+// A thread walks over its logits once with a running maximum: y = (x - largest) log2(e) / temperature, sums of 2^y and
+// of 2^y y in float32, brought to a new maximum when one comes. The block's sums are float64, pairwise.
 //
 // -infinity contributes nothing. NaN or +infinity anywhere, or nothing but -infinity, make every statistic NaN.
 #pragma once

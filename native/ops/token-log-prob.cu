@@ -1,8 +1,8 @@
 // token-log-prob on CUDA: a block for each row, a warp for short ones; the statistics are in row-softmax.cuh. See
 // token-log-prob.h.
 //
-// Bound by memory: the forward pass reads each logit once, 4 bytes; the backward pass reads it twice and writes once, 12
-// bytes, and walks back over the row, whose end is still in the cache.
+// Bound by memory: the forward pass reads each logit once, 4 bytes; the backward pass reads it twice and writes once,
+// 12 bytes, and walks back over the row, whose end is still in the cache.
 #include "token-log-prob.h"
 
 #include "policy-inputs.h"
