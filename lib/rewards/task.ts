@@ -31,4 +31,6 @@ export interface Task {
   reward: Reward<TaskItem>
   /** What a user should know before the run, such as how many rows were left out. */
   notices?: readonly string[]
+  /** Ends what the task keeps running. `train` calls it for tasks that it made itself. */
+  dispose?: () => Promise<void>
 }

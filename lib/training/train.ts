@@ -60,7 +60,21 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   const signal = checkSignal(given.signal, 'signal')
   const { onEvent = () => {} } = options
   const checked = resolveTrainConfig(config)
-  const task = options.task ?? (await namedTask(checked, signal))
+  if (options.task !== undefined) return await trainOn(options.task, checked, signal, onEvent)
+  const task = await namedTask(checked, signal)
+  try {
+    return await trainOn(task, checked, signal, onEvent)
+  } finally {
+    await task.dispose?.()
+  }
+}
+
+async function trainOn(
+  task: Task,
+  checked: ResolvedTrainConfig,
+  signal: AbortSignal | undefined,
+  onEvent: (event: TrainEvent) => void,
+): Promise<TrainResult> {
   const resolved = { ...checked, bestBy: bestSet(task, checked) }
   await using device = await Device.open(
     resolved.device,
