@@ -79,6 +79,7 @@ class SamplingRun {
   readonly #seed: number
   readonly #longest: number
   readonly #slots: number
+  readonly #total: number
   readonly #allocator: BlockAllocator
   readonly #caches: KeyValueCache[] = []
   readonly #packed: PackedLayer[] = []
@@ -98,13 +99,13 @@ class SamplingRun {
     this.#options = options
     this.#seed = samplingSeed(options.seed, options.step)
     this.#longest = prompts.reduce((most, prompt) => Math.max(most, prompt.length + this.#limitOf(prompt)), 0)
-    const total = prompts.length * options.samplesPerPrompt
+    this.#total = options.sampleNumbers.reduce((sum, numbers) => sum + numbers.length, 0)
     const perSequence = blocksFor(this.#longest) + 1
     const { config } = model
     const blockBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * attentionBlock
     const free = this.#device.ops.systemInfo().availableMemory * cacheShare
     const affordable = Math.floor(free / (blockBytes * perSequence))
-    this.#slots = Math.max(1, Math.min(options.maxConcurrent, total, affordable))
+    this.#slots = Math.max(1, Math.min(options.maxConcurrent, this.#total, affordable))
     this.#allocator = new BlockAllocator(this.#slots * perSequence)
     this.#prepare()
   }
@@ -206,7 +207,8 @@ class SamplingRun {
     while (this.#nextPrompt < this.#prompts.length) {
       const prompt = this.#prompts[this.#nextPrompt] as Int32Array
       const limit = this.#limitOf(prompt)
-      const waiting = this.#options.samplesPerPrompt - this.#nextSample
+      const samples = (this.#options.sampleNumbers[this.#nextPrompt] as readonly number[]).length
+      const waiting = samples - this.#nextSample
       const perSequence = blocksFor(prompt.length + limit) + 1
       const room = Math.min(this.#slots - busy, Math.floor(this.#allocator.available / perSequence))
       // A group that would fit into all slots is admitted whole, so that its prompt is prefilled once.
@@ -215,7 +217,7 @@ class SamplingRun {
       groups.push({ promptIndex: this.#nextPrompt, sequences: this.#newSequences(prompt, limit, count) })
       busy += count
       this.#nextSample += count
-      if (this.#nextSample === this.#options.samplesPerPrompt) {
+      if (this.#nextSample === samples) {
         this.#nextPrompt += 1
         this.#nextSample = 0
       }
@@ -226,6 +228,7 @@ class SamplingRun {
   /** Blocks are reserved for the whole of each sequence, so that none waits for memory half-way. */
   #newSequences(prompt: Int32Array, limit: number, count: number): Sequence[] {
     const allocator = this.#allocator
+    const numbers = this.#options.sampleNumbers[this.#nextPrompt] as readonly number[]
     const full = Math.floor(prompt.length / attentionBlock)
     const shared = Array.from({ length: full }, () => allocator.take())
     return Array.from({ length: count }, (_, i) => {
@@ -233,7 +236,7 @@ class SamplingRun {
       const own = Array.from({ length: blocksFor(prompt.length + limit) - full }, () => allocator.take())
       return {
         promptIndex: this.#nextPrompt,
-        sampleIndex: this.#nextSample + i,
+        sampleIndex: numbers[this.#nextSample + i] as number,
         promptLength: prompt.length,
         blocks: [...shared, ...own],
         length: prompt.length,
@@ -390,7 +393,7 @@ class SamplingRun {
     })
     this.#options.onProgress?.({
       completed: this.#done.length,
-      total: this.#prompts.length * this.#options.samplesPerPrompt,
+      total: this.#total,
       tokens: this.#tokens,
     })
   }
@@ -399,24 +402,30 @@ class SamplingRun {
     sequence.finishReason = reason
     for (const block of sequence.blocks) this.#allocator.drop(block)
     this.#done.push(sequence)
+    this.#options.onCompletion?.(completionOf(sequence))
   }
 
   #collect(): Completion[] {
     const unfinished = this.#active.filter(sequence => sequence.finishReason === undefined)
     return [...this.#done, ...unfinished]
       .sort((a, b) => a.promptIndex - b.promptIndex || a.sampleIndex - b.sampleIndex)
-      .map(sequence => ({
-        promptIndex: sequence.promptIndex,
-        sampleIndex: sequence.sampleIndex,
-        tokens: Int32Array.from(sequence.tokens),
-        logProbs: Float32Array.from(sequence.logProbs),
-        drawnLogProbs: Float32Array.from(sequence.drawnLogProbs),
-        finishReason: sequence.finishReason ?? 'aborted',
-      }))
+      .map(completionOf)
   }
 
   #limitOf(prompt: Int32Array): number {
     return Math.min(this.#options.maxTokens, this.#model.config.maxPositions - prompt.length)
+  }
+}
+
+function completionOf(sequence: Sequence): Completion {
+  const { promptIndex, sampleIndex, tokens, logProbs, drawnLogProbs, finishReason = 'aborted' } = sequence
+  return {
+    promptIndex,
+    sampleIndex,
+    tokens: Int32Array.from(tokens),
+    logProbs: Float32Array.from(logProbs),
+    drawnLogProbs: Float32Array.from(drawnLogProbs),
+    finishReason,
   }
 }
 
