@@ -81,7 +81,12 @@ async function trainOn(
     resolved.threads ? { threads: resolved.threads } : {},
   )
   await using run = await TrainingRun.open(resolved, device)
-  await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, { device })
+  const { ropeTheta, maxPositions } = resolved
+  await using policy = await Policy.load(run.checkpoint?.folder ?? resolved.model, {
+    device,
+    ...(ropeTheta === undefined ? {} : { ropeTheta }),
+    ...(maxPositions === undefined ? {} : { maxPositions }),
+  })
   checkFits(task, policy, resolved)
   await using trainer = await Trainer.create(policy, trainerOptionsOf(resolved))
   await run.restore(trainer)

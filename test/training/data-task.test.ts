@@ -240,6 +240,8 @@ test('the mathematical reward by name judges strictly, behind the thinking that 
       maxSteps: 1,
       promptsPerStep: 5,
       promptsPerUpdate: 5,
+      ropeTheta: 40000,
+      maxPositions: 900,
       data: { ...data, train: boxed },
     }),
     {
@@ -250,6 +252,9 @@ test('the mathematical reward by name judges strictly, behind the thinking that 
   t.deepEqual(start?.type === 'start' ? start.notices : [], [
     `${boxed}: 5 of 6 rows; left out: unreadableAnswer 1`,
   ])
+  const written = JSON.parse(await readFile(join(folder.root, 'math/checkpoint-1/config.json'), 'utf8'))
+  const theta = written.rope_theta ?? written.rope_parameters?.rope_theta
+  t.deepEqual([theta, written.max_position_embeddings], [40000, 900], 'the overrides are recorded')
   const rows = await completionsOf('math', 1)
   const demonstrations = rows
     .filter(({ source }) => source === 'off')
