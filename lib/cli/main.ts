@@ -132,6 +132,17 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     })
 
   program
+    .command('estimate')
+    .description('say what memory a run takes and whether it fits (exit code 6 if not); loads nothing')
+    .argument('<config>', 'YAML or JSON file')
+    .option('--set <key=value>', setHelp, collect, [])
+    .option('--json', 'print JSON', false)
+    .action(async (config, options) => {
+      const { runEstimate } = await import('./estimate.js')
+      finish(await runEstimate(config, options))
+    })
+
+  program
     .command('data')
     .description('look at data files')
     .command('inspect')

@@ -27,9 +27,9 @@ import type { Completion, ResolvedSampleOptions } from './options.js'
 import { samplingSeed } from './seed.js'
 
 /** Rows of one prefill pass. */
-const prefillRows = 4096
+export const prefillRows = 4096
 /** Share of the memory that is free which the cache may take. */
-const cacheShare = 0.5
+export const cacheShare = 0.5
 
 /** A sequence in progress. */
 interface Sequence {
