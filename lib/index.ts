@@ -10,6 +10,10 @@ export {
 } from './data/prompt-format.js'
 export type { DataColumns, DataRow } from './data/rows.js'
 export * from './errors.js'
+export { type EvaluationReport, evaluate } from './evaluation/evaluate.js'
+export type { EvaluateOptions, EvaluationProgress } from './evaluation/evaluate-options.js'
+export type { BenchmarkReport } from './evaluation/report.js'
+export { passAtK } from './evaluation/statistics.js'
 export { type MethodName, methods } from './methods/index.js'
 export {
   type AdvantageOptions,

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
+import { loadTrainConfig } from '../lib/cli/run-config.js'
 import { packageRoot } from '../lib/native-loader.js'
 import { runChild } from './_helpers/child.js'
 
@@ -31,4 +32,32 @@ test('a task of one’s own trains', async t => {
   t.is(code, 0, stderr)
   t.regex(stdout, /^step 0: accuracy \{ 'held-out': 0\.\d+ \}/)
   t.regex(stdout, /4 steps, held out: \d+\.\d %\n$/)
+})
+
+test("the paper's recipe is a configuration, and says what the paper says", async t => {
+  for (const size of ['7b', '1.5b']) {
+    const path = join(packageRoot, `examples/luffy-qwen2.5-math-${size}.yaml`)
+    const { config } = await loadTrainConfig(path)
+    t.like(config, {
+      ropeTheta: 40000,
+      maxPositions: 16384,
+      promptsPerStep: 128,
+      promptsPerUpdate: 64,
+      numGenerations: 8,
+      demonstrationsPerPrompt: 1,
+      maxCompletionLength: 8192,
+      learningRate: 1e-6,
+      lrSchedule: 'constant',
+      maxSteps: 500,
+      evalSteps: 10,
+      method: 'luffy',
+    })
+    t.deepEqual(config.objective, {
+      clip: false,
+      shaping: { kind: 'regularized', gamma: 0.1 },
+      reduction: { kind: 'constant' },
+      entropyCoef: 0.01,
+    })
+    t.like(config.data, { reward: 'math', template: 'luffy', maxPromptLength: 1024 })
+  }
 })

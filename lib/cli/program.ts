@@ -98,6 +98,35 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     })
 
   program
+    .command('eval')
+    .description('evaluate a checkpoint on the benchmarks of the paper; one that was stopped goes on')
+    .argument('<checkpoint>', 'checkpoint folder, or a run folder for its newest one')
+    .requiredOption(
+      '--data <path>',
+      "files in the layout of LUFFY's, or a folder of such (repeatable)",
+      (value: string, earlier: string[] | undefined) => collect(value, earlier ?? []),
+    )
+    .option('--suite <name>', 'math (AIME 24, AIME 25, AMC, MATH-500, Minerva, OlympiadBench) or ood', 'math')
+    .option('--out <folder>', 'of samples and results (default: evaluations/<suite>-<checkpoint>)')
+    .option('--template <name>', "auto (the model's own), luffy, none, or a file", 'auto')
+    .option('--temperature <t>', 'softmax temperature, 0 = greedy', number(0), 0.6)
+    .option('--top-p <p>', 'smallest set of tokens with this share, 1 = off', number(0), 1)
+    .option('--max-tokens <count>', 'most new tokens', integer(1), 8192)
+    .option('--samples <count>', 'samples per prompt (default: 32 of AIME and AMC, else 1)', integer(1))
+    .option('--limit <count>', 'the first prompts of each benchmark (default: all)', integer(1))
+    .option('--seed <seed>', 'of the samples and of the order of options', integer(0), 0)
+    .option('--keep-order', 'leave the options of multiple-choice questions in their order', false)
+    .option('--keep-system', "keep the rows' system messages beside the template's", false)
+    .option('--rope-theta <base>', "rotary base in place of the model's", number(1))
+    .option('--max-positions <count>', "window in place of the model's", integer(1))
+    .option('--device <name>', 'auto, cpu', 'auto')
+    .option('--json', 'print JSON', false)
+    .action(async (checkpoint, options) => {
+      const { runEval } = await import('./eval.js')
+      finish(await runEval(checkpoint, options))
+    })
+
+  program
     .command('validate')
     .description('check a configuration, its device and its model; print it with every default')
     .argument('<config>', 'YAML or JSON file')
@@ -105,6 +134,17 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
     .action(async (config, options) => {
       const { runValidate } = await import('./validate.js')
       finish(await runValidate(config, options.set))
+    })
+
+  program
+    .command('estimate')
+    .description('say what memory a run takes and whether it fits (exit code 6 if not); loads nothing')
+    .argument('<config>', 'YAML or JSON file')
+    .option('--set <key=value>', setHelp, collect, [])
+    .option('--json', 'print JSON', false)
+    .action(async (config, options) => {
+      const { runEstimate } = await import('./estimate.js')
+      finish(await runEstimate(config, options))
     })
 
   const config = program.command('config').description('what a configuration may hold')

@@ -96,7 +96,7 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
 }
 
 /** The folder itself, or the newest checkpoint of a run folder. */
-async function checkpointIn(path: string): Promise<string> {
+export async function checkpointIn(path: string): Promise<string> {
   const problem = await folderProblem(path)
   if (problem !== undefined) {
     throw new ModelFileError(`${path}: ${problem}`, {

@@ -1,6 +1,7 @@
 // Parquet files, read in a worker (parquet-worker.ts): the main thread goes on meanwhile, and a file that lies about
 // itself ends the worker at most. The worker's memory follows from what is to be read.
 import type { FileHandle } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { DataError } from '../errors.js'
 import { LimitedWorker } from '../io/limited-worker.js'
 import { readFully } from '../io/regular-file.js'
@@ -96,7 +97,8 @@ export class ParquetFile implements RowFile {
 
 async function read<Result>(request: ParquetRequest, bytes: number, perByte: number): Promise<Result> {
   try {
-    return await callWorker<Result>(request, bytes, perByte)
+    // The worker runs in another folder.
+    return await callWorker<Result>({ ...request, path: resolve(request.path) }, bytes, perByte)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new DataError(`${request.path}: ${why.slice(0, 500)}`, { path: request.path, cause: error })

@@ -1,5 +1,6 @@
 // The reward of mathematical answers: 1 if the response's answer is the row's, 0 if not.
 import { checkBoolean, checkOptions } from '../options.js'
+import { thinkOpen } from '../policy/luffy-template.js'
 import {
   AnswerPool,
   type AnswerPoolOptions,
@@ -14,6 +15,8 @@ export interface MathRewardOptions extends AnswerPoolOptions {
    * Evaluation uses false, which is Math-Verify's verdict.
    */
   strict?: boolean
+  /** Texts of the end tokens; the one that ends a response is no part of its answer. */
+  endTexts?: readonly string[]
 }
 
 /** Reasons besides those of `verifyAnswer`, `timed out` and `worker failed`. */
@@ -35,16 +38,20 @@ export interface MathReward extends AsyncDisposable {
  * Throws ConfigError, TypeError or RangeError for wrong options.
  */
 export function mathReward(options: MathRewardOptions = {}): MathReward {
-  const checked = checkOptions(options, 'mathReward', ['strict', 'workers', 'timeout'])
+  const checked = checkOptions(options, 'mathReward', ['strict', 'endTexts', 'workers', 'timeout'])
   const strict = checked.strict === undefined ? true : checkBoolean(checked.strict, 'mathReward: strict')
-  const { workers, timeout } = options
+  const { endTexts = [], workers, timeout } = options
   const pool = new AnswerPool({
     ...(workers === undefined ? {} : { workers }),
     ...(timeout === undefined ? {} : { timeout }),
   })
-  const reward = async ({ completion, answer, signal }: RewardInput): Promise<MathRewardResult> => {
+  const reward = async ({ prompt, completion, answer, signal }: RewardInput): Promise<MathRewardResult> => {
     if (answer === null || answer.trim() === '') return { reward: null, reason: 'no reference answer' }
-    const { correct, reason } = await pool.verify(answer, completion, { strict, signal })
+    const end = endTexts.find(text => text !== '' && completion.endsWith(text)) ?? ''
+    const said = completion.slice(0, completion.length - end.length)
+    // Strict verdicts look behind the thinking, which the prompt may have opened.
+    const text = strict && prompt.trimEnd().endsWith(thinkOpen) ? `${thinkOpen}\n${said}` : said
+    const { correct, reason } = await pool.verify(answer, text, { strict, signal })
     if (reason === 'reference unreadable') return { reward: null, reason }
     return { reward: correct ? 1 : 0, reason }
   }

@@ -1,7 +1,9 @@
 // The rewards that a configuration can name. A reward of one's own is passed to `train` with a task.
 import { exactMatchReward } from './exact-match.js'
+import { mathReward } from './math.js'
 import type { Reward } from './reward.js'
 import type { TaskItem } from './task.js'
+import { isReadableReference } from './verify/verify-answer.js'
 
 export interface RewardContext {
   /** Texts of the tokens that end a response; they are part of the completion where they were sampled. */
@@ -9,7 +11,8 @@ export interface RewardContext {
 }
 
 export interface NamedReward {
-  create(context: RewardContext): Reward<TaskItem>
+  /** `dispose` ends the threads of rewards that have some. */
+  create(context: RewardContext): Reward<TaskItem> & { dispose?: () => Promise<void> }
   /** False for a reference answer by which nothing can be judged: its row is left out and counted. */
   isReadable(answer: string): boolean
 }
@@ -18,6 +21,11 @@ export const namedRewards = {
   exactMatch: {
     create: ({ endTexts }) => exactMatchReward({ endTexts }),
     isReadable: answer => answer.trim() !== '',
+  },
+  /** Strict, as training needs it. */
+  math: {
+    create: ({ endTexts }) => mathReward({ endTexts }),
+    isReadable: isReadableReference,
   },
 } as const satisfies Record<string, NamedReward>
 

@@ -32,6 +32,8 @@ export interface Task {
   reward: Reward<TaskItem>
   /** What a user should know before the run, such as how many rows were left out. */
   notices?: readonly string[]
+  /** Ends what the task keeps running. `train` calls it for tasks that it made itself. */
+  dispose?: () => Promise<void>
 }
 
 /** A task as callers give it. Throws TypeError or RangeError naming the place: `task.training[3].answer: expected ...`. */

@@ -32,6 +32,8 @@ export interface SampleOptions {
   step?: number
   /** The number of each prompt in the random counters. Default: its index. */
   promptNumbers?: readonly number[]
+  /** Which samples of each prompt to draw, by their number in the counters. Default: 0 to samplesPerPrompt - 1. */
+  sampleNumbers?: readonly (readonly number[])[]
   /** Most completions in progress at once. Default 256, fewer when memory is short. */
   maxConcurrent?: number
   /** On abort, return what is there (finishReason 'aborted') instead of rejecting. Default false. */
@@ -39,6 +41,8 @@ export interface SampleOptions {
   signal?: AbortSignal
   /** Told of each round; a promise is waited for. What it throws ends the call (lib/callback.ts). */
   onProgress?: (progress: SampleProgress) => unknown
+  /** Told of each completion that ended by itself or at its limit, as soon as it does; as onProgress. */
+  onCompletion?: (completion: Completion) => unknown
 }
 
 export interface SampleProgress {
@@ -50,7 +54,7 @@ export interface SampleProgress {
 }
 
 export interface Completion {
-  /** Index into the prompts, and which of the prompt's samples. */
+  /** Index into the prompts, and the number of the prompt's sample. */
   promptIndex: number
   sampleIndex: number
   /** The new tokens; a stop token that ended them is the last. */
@@ -69,7 +73,8 @@ export interface ResolvedSampleOptions {
   topK: number
   topP: number
   minP: number
-  samplesPerPrompt: number
+  /** Of each prompt. */
+  sampleNumbers: readonly (readonly number[])[]
   stopTokens: ReadonlySet<number>
   seed: number
   step: number
@@ -78,6 +83,7 @@ export interface ResolvedSampleOptions {
   returnPartial: boolean
   signal: AbortSignal | undefined
   onProgress: ((progress: SampleProgress) => unknown) | undefined
+  onCompletion: ((completion: Completion) => unknown) | undefined
 }
 
 const names = [
@@ -91,10 +97,12 @@ const names = [
   'seed',
   'step',
   'promptNumbers',
+  'sampleNumbers',
   'maxConcurrent',
   'returnPartial',
   'signal',
   'onProgress',
+  'onCompletion',
 ] as const
 
 const largestCounter = 2 ** 31 - 1
@@ -119,7 +127,7 @@ export function resolveSampleOptions(
     topK: checkInteger(given.topK ?? 0, 'topK'),
     topP: checkNumber(given.topP ?? 1, 'topP', { above: 0, max: 1 }),
     minP: checkNumber(given.minP ?? 0, 'minP', { min: 0, max: 1 }),
-    samplesPerPrompt: checkInteger(given.samplesPerPrompt ?? 1, 'samplesPerPrompt', { min: 1, max: 65536 }),
+    sampleNumbers: checkSampleNumbers(given.sampleNumbers, given.samplesPerPrompt, prompts),
     stopTokens: new Set(
       stopTokens.map((id, i) => checkInteger(id, `stopTokens[${i}]`, { max: policy.vocabSize - 1 })),
     ),
@@ -132,5 +140,24 @@ export function resolveSampleOptions(
     returnPartial: checkBoolean(given.returnPartial ?? false, 'returnPartial'),
     signal: checkSignal(given.signal, 'signal'),
     onProgress: checkCallback(given.onProgress, 'onProgress'),
+    onCompletion: checkCallback(given.onCompletion, 'onCompletion'),
   }
+}
+
+function checkSampleNumbers(given: unknown, samplesPerPrompt: unknown, prompts: number): number[][] {
+  const count = checkInteger(samplesPerPrompt ?? 1, 'samplesPerPrompt', { min: 1, max: 65536 })
+  if (given === undefined)
+    return Array.from({ length: prompts }, () => Array.from({ length: count }, (_, i) => i))
+  if (!Array.isArray(given) || given.length !== prompts) {
+    throw new RangeError(
+      `sampleNumbers: expected one list per prompt (${prompts}), got ${describeValue(given)}`,
+    )
+  }
+  return given.map((numbers, i) => {
+    const name = `sampleNumbers[${i}]`
+    if (!Array.isArray(numbers) || numbers.length === 0 || new Set(numbers).size !== numbers.length) {
+      throw new RangeError(`${name}: expected different numbers, at least one, got ${describeValue(numbers)}`)
+    }
+    return numbers.map((number, j) => checkInteger(number, `${name}[${j}]`, { max: largestCounter }))
+  })
 }

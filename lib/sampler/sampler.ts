@@ -28,9 +28,9 @@ import type { Completion, ResolvedSampleOptions } from './options.js'
 import { samplingSeed } from './seed.js'
 
 /** Rows of one prefill pass. */
-const prefillRows = 4096
+export const prefillRows = 4096
 /** Share of the memory that is free which the cache may take. */
-const cacheShare = 0.5
+export const cacheShare = 0.5
 
 /** A sequence in progress. */
 interface Sequence {
@@ -80,6 +80,7 @@ class SamplingRun {
   readonly #seed: number
   readonly #longest: number
   readonly #slots: number
+  readonly #total: number
   readonly #allocator: BlockAllocator
   readonly #caches: KeyValueCache[] = []
   readonly #packed: PackedLayer[] = []
@@ -99,13 +100,13 @@ class SamplingRun {
     this.#options = options
     this.#seed = samplingSeed(options.seed, options.step)
     this.#longest = prompts.reduce((most, prompt) => Math.max(most, prompt.length + this.#limitOf(prompt)), 0)
-    const total = prompts.length * options.samplesPerPrompt
+    this.#total = options.sampleNumbers.reduce((sum, numbers) => sum + numbers.length, 0)
     const perSequence = blocksFor(this.#longest) + 1
     const { config } = model
     const blockBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * attentionBlock
     const free = this.#device.ops.systemInfo().availableMemory * cacheShare
     const affordable = Math.floor(free / (blockBytes * perSequence))
-    this.#slots = Math.max(1, Math.min(options.maxConcurrent, total, affordable))
+    this.#slots = Math.max(1, Math.min(options.maxConcurrent, this.#total, affordable))
     this.#allocator = new BlockAllocator(this.#slots * perSequence)
     this.#prepare()
   }
@@ -207,7 +208,8 @@ class SamplingRun {
     while (this.#nextPrompt < this.#prompts.length) {
       const prompt = this.#prompts[this.#nextPrompt] as Int32Array
       const limit = this.#limitOf(prompt)
-      const waiting = this.#options.samplesPerPrompt - this.#nextSample
+      const samples = (this.#options.sampleNumbers[this.#nextPrompt] as readonly number[]).length
+      const waiting = samples - this.#nextSample
       const perSequence = blocksFor(prompt.length + limit) + 1
       const room = Math.min(this.#slots - busy, Math.floor(this.#allocator.available / perSequence))
       // A group that would fit into all slots is admitted whole, so that its prompt is prefilled once.
@@ -216,7 +218,7 @@ class SamplingRun {
       groups.push({ promptIndex: this.#nextPrompt, sequences: this.#newSequences(prompt, limit, count) })
       busy += count
       this.#nextSample += count
-      if (this.#nextSample === this.#options.samplesPerPrompt) {
+      if (this.#nextSample === samples) {
         this.#nextPrompt += 1
         this.#nextSample = 0
       }
@@ -227,6 +229,7 @@ class SamplingRun {
   /** Blocks are reserved for the whole of each sequence, so that none waits for memory half-way. */
   #newSequences(prompt: Int32Array, limit: number, count: number): Sequence[] {
     const allocator = this.#allocator
+    const numbers = this.#options.sampleNumbers[this.#nextPrompt] as readonly number[]
     const full = Math.floor(prompt.length / attentionBlock)
     const shared = Array.from({ length: full }, () => allocator.take())
     return Array.from({ length: count }, (_, i) => {
@@ -234,7 +237,7 @@ class SamplingRun {
       const own = Array.from({ length: blocksFor(prompt.length + limit) - full }, () => allocator.take())
       return {
         promptIndex: this.#nextPrompt,
-        sampleIndex: this.#nextSample + i,
+        sampleIndex: numbers[this.#nextSample + i] as number,
         promptLength: prompt.length,
         blocks: [...shared, ...own],
         length: prompt.length,
@@ -370,6 +373,7 @@ class SamplingRun {
     if (round === undefined) return
     const [tokens, logProbs, drawnLogProbs, bad] = await round.results
     disposeSampled(round.sampled)
+    const before = this.#done.length
     round.sequences.forEach((sequence, row) => {
       if (sequence.finishReason !== undefined) return
       if (bad[row] !== 0) {
@@ -389,9 +393,12 @@ class SamplingRun {
       if (this.#options.stopTokens.has(token)) this.#finish(sequence, 'stop')
       else if (sequence.tokens.length === sequence.limit) this.#finish(sequence, 'length')
     })
+    for (const sequence of this.#done.slice(before)) {
+      await tell(this.#options.onCompletion, completionOf(sequence))
+    }
     await tell(this.#options.onProgress, {
       completed: this.#done.length,
-      total: this.#prompts.length * this.#options.samplesPerPrompt,
+      total: this.#total,
       tokens: this.#tokens,
     })
   }
@@ -406,18 +413,23 @@ class SamplingRun {
     const unfinished = this.#active.filter(sequence => sequence.finishReason === undefined)
     return [...this.#done, ...unfinished]
       .sort((a, b) => a.promptIndex - b.promptIndex || a.sampleIndex - b.sampleIndex)
-      .map(sequence => ({
-        promptIndex: sequence.promptIndex,
-        sampleIndex: sequence.sampleIndex,
-        tokens: Int32Array.from(sequence.tokens),
-        logProbs: Float32Array.from(sequence.logProbs),
-        drawnLogProbs: Float32Array.from(sequence.drawnLogProbs),
-        finishReason: sequence.finishReason ?? 'aborted',
-      }))
+      .map(completionOf)
   }
 
   #limitOf(prompt: Int32Array): number {
     return Math.min(this.#options.maxTokens, this.#model.config.maxPositions - prompt.length)
+  }
+}
+
+function completionOf(sequence: Sequence): Completion {
+  const { promptIndex, sampleIndex, tokens, logProbs, drawnLogProbs, finishReason = 'aborted' } = sequence
+  return {
+    promptIndex,
+    sampleIndex,
+    tokens: Int32Array.from(tokens),
+    logProbs: Float32Array.from(logProbs),
+    drawnLogProbs: Float32Array.from(drawnLogProbs),
+    finishReason,
   }
 }
 

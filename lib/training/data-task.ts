@@ -9,7 +9,7 @@ import { luffyTemplate } from '../policy/luffy-template.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { loadTokenizer } from '../policy/tokenizer-load.js'
 import { CounterRandom } from '../random.js'
-import { namedRewards } from '../rewards/named-rewards.js'
+import { type NamedReward, namedRewards } from '../rewards/named-rewards.js'
 import type { EvaluationSet, Task } from '../rewards/task.js'
 import type { ResolvedTrainConfig } from './train-config.js'
 
@@ -28,7 +28,7 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
   const { data } = config
   const format = await promptFormat(config.model, data.template)
   const { tokenizer } = format
-  const reward = namedRewards[data.reward]
+  const reward: NamedReward = namedRewards[data.reward]
   const readable = unreadableAnswer(reward.isReadable)
   const open = (paths: string | string[], filters: OpenDataOptions['filters']) =>
     DataSet.open(paths, {
@@ -45,14 +45,16 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
   }
   const held = data.eval === undefined ? undefined : await open(data.eval, [])
   const evaluations = held === undefined ? [] : await evaluationSets(held, format, data.evalRows)
+  const score = reward.create({ endTexts: tokenizer.endIds.map(id => tokenizer.decode([id])) })
   return {
     name: 'data',
     tokenizer,
     training: [],
     batch: async (seed, count, step) => format.format(await training.batch(seed, count, step)),
     evaluations,
-    reward: reward.create({ endTexts: tokenizer.endIds.map(id => tokenizer.decode([id])) }),
+    reward: score,
     notices: [training, ...(held ? [held] : [])].map(set => `${set.paths.join(', ')}: ${countsOf(set)}`),
+    dispose: async () => score.dispose?.(),
   }
 }
 

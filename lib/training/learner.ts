@@ -23,7 +23,13 @@ export class Learner {
     device: Device,
     signal: AbortSignal | undefined,
   ): Promise<Learner> {
-    const policy = await Policy.load(folder, { device, ...(signal ? { signal } : {}) })
+    const { ropeTheta, maxPositions } = config
+    const policy = await Policy.load(folder, {
+      device,
+      ...(signal ? { signal } : {}),
+      ...(ropeTheta === undefined ? {} : { ropeTheta }),
+      ...(maxPositions === undefined ? {} : { maxPositions }),
+    })
     try {
       checkFits(folder, policy.config, task, config)
       return new Learner(policy, await Trainer.create(policy, trainerOptionsOf(config)))

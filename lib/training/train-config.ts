@@ -19,6 +19,9 @@ const schema = z.strictObject({
   // core
   /** A Hugging Face folder. */
   model: z.string().min(1),
+  /** Another rotary base, or another window, than the model's config.json says; checkpoints record them. */
+  ropeTheta: z.number().positive().optional(),
+  maxPositions: count.optional(),
   method: z.enum(Object.keys(methods) as [keyof typeof methods]).default('luffy'),
   task: z
     .strictObject({

@@ -65,7 +65,24 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   const signal = checkSignal(given.signal, 'signal')
   const onEvent = checkCallback<TrainEvent>(given.onEvent, 'onEvent')
   const { config: read, notices } = readTrainConfig(config)
-  const task = given.task === undefined ? await namedTask(read, signal) : checkTask(given.task)
+  const call: Call = { read, notices, signal, onEvent }
+  if (given.task !== undefined) return await trainOn(checkTask(given.task), call)
+  const task = await namedTask(read, signal)
+  try {
+    return await trainOn(task, call)
+  } finally {
+    await task.dispose?.()
+  }
+}
+
+interface Call {
+  read: ResolvedTrainConfig
+  notices: readonly string[]
+  signal: AbortSignal | undefined
+  onEvent: ((event: TrainEvent) => unknown) | undefined
+}
+
+async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Promise<TrainResult> {
   const resolved = { ...read, bestBy: bestSetOf(read, task) }
   await using device = await Device.open(
     resolved.device,

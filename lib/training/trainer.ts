@@ -402,7 +402,7 @@ function secondsSince(start: number): number {
 }
 
 /** Tokens whose widest activation takes `widestBytes`; fewer would not keep the products busy. */
-function defaultMicroBatch({ intermediateSize, heads, kvHeads, headDim }: PolicyConfig): number {
+export function defaultMicroBatch({ intermediateSize, heads, kvHeads, headDim }: PolicyConfig): number {
   const widest = Math.max(2 * intermediateSize, (heads + 2 * kvHeads) * headDim)
   return Math.max(fewestTokens, Math.floor(widestBytes / (4 * widest)))
 }

@@ -1,6 +1,6 @@
 // Files of rows: LUFFY's own, files of another writer in every codec, and files that are not what they say.
 import { readFile, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import ava from 'ava'
 import { openRowFile } from '../../lib/data/row-file.js'
 import { DataError } from '../../lib/index.js'
@@ -14,6 +14,12 @@ const test = ava.serial
 
 const fixture = (name: string) => join(packageRoot, 'test/data', name)
 const valuesOf = (row: { values: unknown } | undefined) => row?.values as Map<string, unknown>
+
+test('a path is taken from the folder of the caller', async t => {
+  const path = relative(process.cwd(), fixture('pyarrow-none-pages-1.parquet'))
+  t.false(path.startsWith('/'))
+  t.is((await (await openRowFile(path)).read(0)).length, 16)
+})
 
 test("the authors' files", async t => {
   const math = await openRowFile(fixture('math-validation.parquet'))

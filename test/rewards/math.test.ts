@@ -35,6 +35,19 @@ test('a batch is scored, strictly unless asked otherwise, and the reasons are co
   t.deepEqual((await scoreCompletions(evaluation, inputs)).rewards, [1, 0, 1, 1, null, null, 1, 0])
 })
 
+test('thinking that the prompt opened has to be closed, and an end token is no answer', async t => {
+  await using reward = mathReward({ endTexts: ['<end>'] })
+  const judge = async (prompt: string, completion: string) =>
+    (await reward({ ...inputOf(completion, '5'), prompt })).reason
+  t.is(await judge('Q<think>\n', 'so \\boxed{5}'), 'no thinking closed')
+  t.is(await judge('Q<think>\n', 'so</think>\\boxed{5}<end>'), 'equal')
+  t.is(await judge('Q<think>\n', ' </think>\\boxed{5}'), 'empty thinking')
+  t.is(await judge('Q', 'so \\boxed{5}'), 'equal')
+  t.is(await judge('Q', 'answer: 5<end>'), 'equal')
+  await using loose = mathReward({ strict: false })
+  t.is((await loose({ ...inputOf('so \\boxed{5}', '5'), prompt: 'Q<think>\n' })).reward, 1)
+})
+
 test('what the reward says is what verifyAnswer says', async t => {
   await using reward = mathReward({ strict: false, workers: 2 })
   for (const [gold, prediction] of [

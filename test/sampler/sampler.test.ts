@@ -59,6 +59,40 @@ test('the same seed draws the same tokens, however many run at once and whatever
   })
 })
 
+test('some samples of a prompt are those among all of them, and each is told of when it ends', async t => {
+  await withPolicy(tinyPolicies.qwen2, threads, async policy => {
+    const options = { maxTokens: 12, seed: 5 }
+    const all = plain(await policy.sample(prompts, { ...options, samplesPerPrompt: 4 }))
+    const sampleNumbers = [[1], [0, 3], [2], [3, 1, 0], [2, 3], [0]]
+    const told: Completion[] = []
+    const progress: SampleProgress[] = []
+    const some = await policy.sample(prompts, {
+      ...options,
+      sampleNumbers,
+      maxConcurrent: 3,
+      onCompletion: completion => told.push(completion),
+      onProgress: at => progress.push(at),
+    })
+    const expected = all.filter(c => sampleNumbers[c.promptIndex]?.includes(c.sampleIndex))
+    t.is(expected.length, 10)
+    t.deepEqual(plain(some), expected)
+    t.is(progress.at(-1)?.total, 10)
+    const order = (a: Completion, b: Completion) =>
+      a.promptIndex - b.promptIndex || a.sampleIndex - b.sampleIndex
+    t.deepEqual(plain(told.toSorted(order)), expected)
+    const wrong: [given: unknown, message: RegExp][] = [
+      [[[0]], /one list per prompt \(6\)/],
+      [[[], [0], [0], [0], [0], [0]], /sampleNumbers\[0\]: expected different numbers, at least one/],
+      [[[0], [1, 1], [0], [0], [0], [0]], /sampleNumbers\[1\]: expected different numbers/],
+      [[[0], [-1], [0], [0], [0], [0]], /sampleNumbers\[1\]\[0\]/],
+    ]
+    for (const [given, message] of wrong) {
+      await t.throwsAsync(policy.sample(prompts, { sampleNumbers: given as number[][] }), { message })
+    }
+    await t.throwsAsync(policy.sample(prompts, { onCompletion: 1 as never }), { message: /onCompletion/ })
+  })
+})
+
 /** The most probable next token by policy.logProbs of every candidate. */
 async function scores(policy: Policy, prompt: Int32Array): Promise<Float32Array> {
   const { vocabSize } = policy.config

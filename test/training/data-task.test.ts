@@ -218,6 +218,58 @@ test('the command trains on a file', async t => {
   t.regex(result.stdout, /step 1 of 1 done, saved/)
 })
 
+test('the mathematical reward by name judges strictly, behind the thinking that the template opened', async t => {
+  const data = { train: folder.train, template: 'luffy', reward: 'math' as const, maxPromptLength: 150 }
+  const boxed = join(folder.root, 'boxed.parquet')
+  await writeTrainingRows(
+    boxed,
+    Array.from({ length: 6 }, (_, i) => ({
+      ...row(i),
+      // Rows 3 and 4 do not deserve a reward: an answer inside the thinking alone, and a wrong one.
+      demonstration:
+        i === 3
+          ? '<think>\n\\boxed{4}'
+          : `<think>\nSo.\n</think>\nIt is \\boxed{${i === 4 ? 6 : `\\frac{${2 * i + 2}}{2}`}}`,
+      answer: i === 5 ? '\\unreadable{' : String(i + 1),
+    })),
+  )
+  const events: TrainEvent[] = []
+  await train(
+    config({
+      runName: 'math',
+      maxSteps: 1,
+      promptsPerStep: 5,
+      promptsPerUpdate: 5,
+      ropeTheta: 40000,
+      maxPositions: 900,
+      data: { ...data, train: boxed },
+    }),
+    {
+      onEvent: event => events.push(event),
+    },
+  )
+  const [start] = events
+  t.deepEqual(start?.type === 'start' ? start.notices : [], [
+    `${boxed}: 5 of 6 rows; left out: unreadableAnswer 1`,
+  ])
+  const written = JSON.parse(await readFile(join(folder.root, 'math/checkpoint-1/config.json'), 'utf8'))
+  const theta = written.rope_theta ?? written.rope_parameters?.rope_theta
+  t.deepEqual([theta, written.max_position_embeddings], [40000, 900], 'the overrides are recorded')
+  const rows = await completionsOf('math', 1)
+  const demonstrations = rows
+    .filter(({ source }) => source === 'off')
+    .map(({ prompt, reward, reason }) => [Number(/(\d+) \+ 1 = \?/.exec(prompt)?.[1]), reward, reason])
+    .sort((a, b) => Number(a[0]) - Number(b[0]))
+  t.deepEqual(demonstrations, [
+    [0, 1, 'equal'],
+    [1, 1, 'equal'],
+    [2, 1, 'equal'],
+    [3, 0, 'no thinking closed'],
+    [4, 0, 'different'],
+  ])
+  t.true(rows.filter(({ source }) => source === 'on').every(({ reward }) => reward === 0))
+})
+
 test('what cannot work is said before the run folder is made', async t => {
   const data = { train: folder.train, template: 'luffy' }
   const small = join(folder.root, 'small')
