@@ -28,6 +28,9 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
         })
         break
       }
+      case 'notice':
+        progress.log(printable(`step ${event.step}: ${event.text}`))
+        break
       case 'evaluation': {
         const sets = Object.entries(event.accuracy).map(([set, mean]) => `${set} ${percent(mean)}`)
         progress.log(`step ${event.step}: accuracy ${sets.join('  ')}`)

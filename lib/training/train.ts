@@ -24,6 +24,7 @@ import { TrainingRun } from './training-run.js'
 /** What happens during a run, in order. */
 export type TrainEvent =
   | { type: 'start'; runFolder: string; step: number; maxSteps: number; notices: string[] }
+  | { type: 'notice'; step: number; text: string }
   | { type: 'sampling'; step: number; completed: number; total: number; tokens: number }
   | { type: 'step'; step: number; metrics: StepMetrics; samples: CompletionRow[] }
   | { type: 'evaluating'; step: number; set: string }
@@ -56,6 +57,7 @@ export interface TrainResult {
  *
  * @throws {ConfigError} listing every mistake of the configuration
  * @throws {AbortedError} after the signal fired and a checkpoint was saved (`details.checkpoint`)
+ * @throws {RewardError} when the reward failed on every response of a step or of an evaluation
  * @throws {NonFiniteError} when the run diverged; the last good checkpoint is kept, the step is in diverged/
  * @throws what onEvent throws, after the steps that are done were saved
  * @throws {CheckpointError} when the run folder is locked, torn or cannot be written
@@ -206,6 +208,7 @@ async function step(context: Context, number: number): Promise<void> {
     signal,
     progress => emit({ type: 'sampling', step: number, ...progress }),
   )
+  if (rollout.notice !== undefined) await emit({ type: 'notice', step: number, text: rollout.notice })
   const groups = await prepare(trainer, rollout)
   const learningRate = learningRateAt(scheduleOf(config), number - 1)
   const updates: StepMetrics[] = []
@@ -269,13 +272,16 @@ async function evaluate(context: Context): Promise<void> {
   const accuracy: Record<string, number> = {}
   for (const set of task.evaluations) {
     await emit({ type: 'evaluating', step: run.step, set: set.name })
-    const { mean } = await measureAccuracy(policy, task, set, {
+    const { mean, notice } = await measureAccuracy(policy, task, set, {
       maxTokens: config.maxCompletionLength,
       temperature: config.evalTemperature,
       seed: config.seed,
       signal,
     })
     accuracy[set.name] = mean
+    if (notice !== undefined) {
+      await emit({ type: 'notice', step: run.step, text: `${set.name}: ${notice}` })
+    }
   }
   await run.evaluated(accuracy)
   await emit({ type: 'evaluation', step: run.step, accuracy })
