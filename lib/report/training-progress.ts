@@ -14,6 +14,7 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
     switch (event.type) {
       case 'start':
         for (const notice of event.notices) progress.log(printable(notice))
+        if (event.step > event.maxSteps) break
         if (event.step > 0) progress.log(printable(`${event.runFolder}: going on after step ${event.step}`))
         phase = progress.phase(name, { total: event.maxSteps, unit: 'step', start: event.step })
         break
@@ -21,9 +22,9 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
         const m = event.metrics
         phase?.update(event.step, {
           reward: fixed(m.reward, 2),
-          'solved/mixed/none': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
+          'all/some/none right': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
           entropy: fixed(m.entropy, 3),
-          'demo-prob': fixed(m.offPolicyProbability, 2),
+          ...(m.offPolicyProbability === undefined ? {} : { 'demo p': fixed(m.offPolicyProbability, 2) }),
           'tok/s': Math.round(m.tokensPerSecond ?? 0),
         })
         break

@@ -69,6 +69,20 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
   const { config: read, notices } = readTrainConfig(config)
   const task = given.task === undefined ? await namedTask(read, signal) : checkTask(given.task)
   const resolved = { ...read, bestBy: bestSetOf(read, task) }
+  const done = await alreadyDone(resolved)
+  if (done !== undefined) {
+    const { runFolder, step } = done
+    const text = `${runFolder}: already at step ${step}, maxSteps is ${resolved.maxSteps}: nothing to do`
+    await tell(onEvent, {
+      type: 'start',
+      runFolder,
+      step,
+      maxSteps: resolved.maxSteps,
+      notices: [...notices, text],
+    })
+    await tell(onEvent, { type: 'end', step, runFolder, checkpoint: done.checkpoint })
+    return done
+  }
   await using device = await Device.open(
     resolved.device,
     resolved.threads ? { threads: resolved.threads } : {},
@@ -99,7 +113,7 @@ export async function train(config: TrainConfig, options: TrainOptions = {}): Pr
       runFolder: run.folder.path,
       step: run.step,
       maxSteps: resolved.maxSteps,
-      notices: [...notices, ...run.notices, ...(task.notices ?? [])],
+      notices: [...notices, ...run.notices, ...(task.notices ?? []), ...learner.notices],
     })
     for (;;) {
       // Also where a run goes on that was stopped between a step and its evaluation.
@@ -154,6 +168,16 @@ async function diverged({ config, trainer, run, attempt }: Context, error: NonFi
   } catch {
     return error // the disk's trouble must not hide that the run diverged
   }
+}
+
+/** The end of a run that is beyond `maxSteps`, of whose folder nothing is changed. Throws as TrainingRun.open does. */
+async function alreadyDone(config: ResolvedTrainConfig): Promise<TrainResult | undefined> {
+  const [newest = 0] = await checkpointSteps(join(config.outputDir, config.runName))
+  if (newest <= config.maxSteps) return undefined
+  const { folder, checkpoint } = await TrainingRun.inspect(config)
+  if (checkpoint === undefined || checkpoint.step <= config.maxSteps) return undefined
+  const accuracy = await TrainingRun.accuracyAt(checkpoint.folder)
+  return { runFolder: folder, checkpoint: checkpoint.folder, step: checkpoint.step, accuracy }
 }
 
 /** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */

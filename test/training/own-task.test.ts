@@ -1,6 +1,7 @@
 // Tasks of one's own that are wrong, as a first user writes them: each mistake is named, and a failing reward never looks
 // like a policy that is wrong.
 import { existsSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import ava from 'ava'
 import {
@@ -92,5 +93,70 @@ test('accuracy leaves failures out and counts them, a null counts as 0', async t
   await t.throwsAsync(
     measureAccuracy(policy, { ...own, reward: () => 'x' as never }, set, { maxTokens: 4, seed: 0 }),
     { instanceOf: RewardError },
+  )
+})
+
+test('what is odd about a task is said before the run, what is wrong is refused with its place', async t => {
+  const folder = await temporaryFolder(t)
+  await saveTinyModel(folder)
+  const own = task()
+  const run = (runName: string, changes: Partial<Task>, more = {}, events: TrainEvent[] = []) =>
+    train(tinyRun(folder, folder, { runName, maxSteps: 1, evalSteps: 0, promptsPerUpdate: 4, ...more }), {
+      task: { ...own, ...changes },
+      onEvent: event => events.push(event),
+    })
+  const [first, second] = own.training as [Task['training'][number], Task['training'][number]]
+  const cases: [Partial<Task>, RegExp][] = [
+    [{ training: [] }, /^task\.training: expected at least one item/],
+    [{ training: ['7='] as never }, /^task\.training\[0\]: expected \{ prompt, answer \}, got "7="/],
+    [
+      { training: [first, { ...second, prompt: '' }] },
+      /^task\.training\[1\]\.prompt: expected at least one character/,
+    ],
+    [
+      { training: [{ ...first, demonstration: '' }] },
+      /^task\.training\[0\]\.demonstration: expected a response/,
+    ],
+    [
+      { training: own.training.map(({ prompt, answer }) => ({ prompt, answer })) },
+      /^task\.training: no item has a demonstration, from which luffy learns/,
+    ],
+  ]
+  for (const [changes, message] of cases) await t.throwsAsync(run('never', changes), { message })
+  t.false(existsSync(join(folder, 'never')))
+  const events: TrainEvent[] = []
+  const endless = { ...first, demonstration: first.demonstration?.slice(0, -1) as string }
+  await run('odd', { training: [endless] }, { maxCompletionLength: 127 }, events)
+  const notices = events[0]?.type === 'start' ? events[0].notices : []
+  t.is(notices.length, 3)
+  t.regex(notices[0] ?? '', /^task\.training has 1 prompts, promptsPerStep is 4/)
+  t.regex(notices[1] ?? '', /maxCompletionLength \(127\) are more than the policy's 128 positions/)
+  t.regex(notices[2] ?? '', /^1 of 1 demonstrations do not end in an end token \("\$"\)/)
+})
+
+test('a run that is beyond maxSteps is left as it is', async t => {
+  const folder = await temporaryFolder(t)
+  await saveTinyModel(folder)
+  const run = (maxSteps: number, events: TrainEvent[] = []) =>
+    train(tinyRun(folder, folder, { maxSteps, evalSteps: 0 }), { onEvent: event => events.push(event) })
+  const first = await run(3)
+  const content = async () =>
+    Promise.all(
+      (await readdir(first.runFolder, { recursive: true })).sort().map(async name => {
+        const { mtimeMs, size } = await stat(join(first.runFolder, name))
+        return [name, mtimeMs, size]
+      }),
+    )
+  const before = await content()
+  const events: TrainEvent[] = []
+  t.deepEqual(await run(2, events), first)
+  t.deepEqual(await content(), before)
+  t.deepEqual(
+    events.map(({ type }) => type),
+    ['start', 'end'],
+  )
+  t.regex(
+    events[0]?.type === 'start' ? (events[0].notices[0] ?? '') : '',
+    /already at step 3, maxSteps is 2: nothing to do$/,
   )
 })
