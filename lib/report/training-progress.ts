@@ -22,10 +22,10 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
         const m = event.metrics
         phase?.update(event.step, {
           reward: fixed(m.reward, 2),
+          ...(m.tokensPerSecond ? { 'tok/s': Math.round(m.tokensPerSecond) } : {}),
           'all/some/none right': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
-          entropy: fixed(m.entropy, 3),
+          ...(m.entropy === undefined ? {} : { entropy: fixed(m.entropy, 3) }),
           ...(m.offPolicyProbability === undefined ? {} : { 'demo p': fixed(m.offPolicyProbability, 2) }),
-          'tok/s': Math.round(m.tokensPerSecond ?? 0),
         })
         break
       }
