@@ -7,6 +7,10 @@ const percent = (share: number | undefined) => (share === undefined ? '-' : `${M
 const fixed = (value: number | undefined, digits: number) =>
   value === undefined ? '-' : value.toFixed(digits)
 
+/** Short, so that it is seen on 80 columns. */
+const rate = (perSecond: number) =>
+  perSecond >= 10_000 ? `${Math.round(perSecond / 1000)}k` : Math.round(perSecond)
+
 /** Turns the events of `train` into progress lines. */
 export function trainingProgress(progress: Progress, name = 'train'): (event: TrainEvent) => void {
   let phase: Phase | undefined
@@ -22,7 +26,7 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
         const m = event.metrics
         phase?.update(event.step, {
           reward: fixed(m.reward, 2),
-          ...(m.tokensPerSecond ? { 'tok/s': Math.round(m.tokensPerSecond) } : {}),
+          ...(m.tokensPerSecond ? { 'tok/s': rate(m.tokensPerSecond) } : {}),
           'all/some/none right': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
           ...(m.entropy === undefined ? {} : { entropy: fixed(m.entropy, 3) }),
           ...(m.offPolicyProbability === undefined ? {} : { 'demo p': fixed(m.offPolicyProbability, 2) }),
