@@ -23,9 +23,9 @@ for (let step = 1; step <= 20; step++) {
       .map(({ tokens, logProbs }) => ({ ...member(tokens), offPolicy: false, oldLogProbs: logProbs }))
     return { members: [...samples, { ...member(tokenizer.encode(demonstration)), offPolicy: true }] }
   })
-  const { loss = 0, entropy = 0, offPolicyProbability = 0 } = await trainer.trainStep(groups)
+  const { reward = 0, entropy = 0, offPolicyProbability = 0 } = await trainer.trainStep(groups)
   console.log(
     step,
-    `loss ${loss.toFixed(4)}, entropy ${entropy.toFixed(2)}, probability of demonstrations ${offPolicyProbability.toFixed(3)}`,
+    `reward of samples ${reward.toFixed(2)}, entropy ${entropy.toFixed(2)}, probability of demonstrations ${offPolicyProbability.toFixed(3)}`,
   )
 }

@@ -130,6 +130,13 @@ export class DataError extends LuffyError {
   static override readonly exitCode = exitCodes.modelOrData
 }
 
+/** A reward function that threw, or gave no number, for every response that it was asked about. */
+export class RewardError extends LuffyError {
+  static override readonly kind = 'RewardError'
+  static override readonly code = 'REWARD_FAILED'
+  static override readonly exitCode = exitCodes.modelOrData
+}
+
 /** A checkpoint or a run folder that cannot be written, read or trusted; a full disk. */
 export class CheckpointError extends LuffyError {
   static override readonly kind = 'CheckpointError'

@@ -8,6 +8,7 @@ const expected = {
   ModelFileError: ['MODEL_FILE_INVALID', 3],
   TokenizerError: ['TOKENIZER_MISMATCH', 3],
   TemplateError: ['TEMPLATE_INVALID', 3],
+  RewardError: ['REWARD_FAILED', 3],
   DataError: ['DATA_INVALID', 3],
   CheckpointError: ['CHECKPOINT_INVALID', 4],
   NonFiniteError: ['NON_FINITE', 5],

@@ -1,31 +1,10 @@
-// `luffy bench`: the repository's benchmark where it is there, else a short measurement of this machine.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { constants } from 'node:os'
-import { join } from 'node:path'
-import { packageRoot } from '../native-loader.js'
+// `luffy bench`: a short measurement of this machine. The developers' benchmark is `npm run bench`.
 import { formatTable } from '../report/table.js'
 import { formatCount } from '../report/text.js'
 import { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
 import { Trainer } from '../training/trainer.js'
-import { releaseEarlySignals } from './early-signals.js'
 import { print, tableStyle } from './terminal.js'
-
-/** Runs the benchmark with the arguments as they are; returns its exit code. `json` is for the short measurement. */
-export async function runBench(args: readonly string[], json: boolean): Promise<number> {
-  const script = join(packageRoot, 'dist/benchmarks/main.js')
-  if (!existsSync(script)) return measure(json)
-  const child = spawn(process.execPath, [script, ...args], { stdio: 'inherit' })
-  // The terminal sends Ctrl-C to both; this process waits for what the benchmark makes of it.
-  const ignore = () => {}
-  process.on('SIGINT', ignore)
-  releaseEarlySignals()
-  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-  process.off('SIGINT', ignore)
-  return code ?? 128 + constants.signals[signal as NodeJS.Signals]
-}
 
 const rounds = 5
 const sequences = 64
@@ -34,7 +13,7 @@ const newTokens = 48
 const vocabSize = 64
 
 /** Two numbers that say what to expect here: tokens sampled and trained on per second, by a policy of 0.86 M parameters. */
-export async function measure(json: boolean): Promise<number> {
+export async function runBench(json: boolean): Promise<number> {
   await using device = await Device.open('auto')
   await using policy = await Policy.create(
     {

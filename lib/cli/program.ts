@@ -44,7 +44,7 @@ const helpWidth = 79
 const collect = (value: string, earlier: string[]) => [...earlier, value]
 const setHelp = 'an option of the configuration, such as objective.entropyCoef=0.003 (repeatable)'
 
-function buildProgram(args: readonly string[], finish: (exitCode: number) => void): Command {
+function buildProgram(finish: (exitCode: number) => void): Command {
   const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
     version: string
   }
@@ -188,14 +188,11 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
 
   program
     .command('bench')
-    .description("measure this machine (in a clone: the repository's benchmark, with its arguments)")
-    .argument('[arguments...]', 'arguments of the benchmark')
+    .description('measure this machine, in a few seconds')
     .option('--json', 'print JSON', false)
-    .allowUnknownOption()
-    .action(async (_, options) => {
+    .action(async options => {
       const { runBench } = await import('./bench.js')
-      const own = args.slice(args.indexOf('bench') + 1).filter(argument => argument !== '--json-errors')
-      finish(await runBench(own, options.json))
+      finish(await runBench(options.json))
     })
 
   program
@@ -224,7 +221,7 @@ function buildProgram(args: readonly string[], finish: (exitCode: number) => voi
 /** Runs the command and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode = 0
-  const program = buildProgram(args, code => {
+  const program = buildProgram(code => {
     exitCode = code
   })
   try {

@@ -41,7 +41,7 @@ export function parseConfig(text: string, path: string): Record<string, unknown>
   const fault = document.errors[0] ?? document.warnings[0]
   if (fault !== undefined) {
     const { line, col } = lineCounter.linePos(fault.pos[0])
-    throw new ConfigError(`${path}:${line}:${col}: ${fault.message}`, {
+    throw new ConfigError(`${path}:${line}:${col}: is not YAML: ${fault.message}`, {
       path,
       details: { line, column: col },
     })

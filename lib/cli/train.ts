@@ -57,6 +57,10 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
       ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
     )
     if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
+    if (result.step > config.maxSteps) {
+      print(printable(`nothing done: already at step ${result.step}, see ${result.checkpoint}`))
+      return 0
+    }
     print(printable(`step ${result.step} of ${config.maxSteps} done, saved ${result.checkpoint}`))
     return 0
   } catch (error) {

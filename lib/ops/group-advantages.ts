@@ -16,7 +16,11 @@ export interface AdvantageSettings {
   offPolicyWeight: number
 }
 
-/** rewards [N] float32, groups [N] int32, offPolicy [N] uint8 -> advantages [N]. */
+/**
+ * The advantage of one member alone in its group is its reward: mean 0, deviation 1 (the authors' code).
+ *
+ * rewards [N] float32, groups [N] int32, offPolicy [N] uint8 -> advantages [N].
+ */
 export function groupAdvantageTensor(
   rewards: Tensor,
   groups: Tensor,

@@ -163,9 +163,11 @@ export class Phase {
     const parts = [this.#label()]
     const { total } = this.#options
     if (total !== undefined && total > 0) parts.push(this.#bar(Math.max(0, Math.min(1, this.#done / total))))
-    parts.push(this.#count(), this.#fieldText())
+    parts.push(this.#count())
+    // Before the fields: a narrow terminal cuts the end.
     const left = this.#secondsLeft()
     if (left !== undefined) parts.push(coloured(`${formatSeconds(left)} left`, 'dim', this.#style))
+    parts.push(this.#fieldText())
     return parts.filter(part => part !== '').join(' ')
   }
 

@@ -7,6 +7,10 @@ const percent = (share: number | undefined) => (share === undefined ? '-' : `${M
 const fixed = (value: number | undefined, digits: number) =>
   value === undefined ? '-' : value.toFixed(digits)
 
+/** Short, so that it is seen on 80 columns. */
+const rate = (perSecond: number) =>
+  perSecond >= 10_000 ? `${Math.round(perSecond / 1000)}k` : Math.round(perSecond)
+
 /** Turns the events of `train` into progress lines. */
 export function trainingProgress(progress: Progress, name = 'train'): (event: TrainEvent) => void {
   let phase: Phase | undefined
@@ -14,6 +18,7 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
     switch (event.type) {
       case 'start':
         for (const notice of event.notices) progress.log(printable(notice))
+        if (event.step > event.maxSteps) break
         if (event.step > 0) progress.log(printable(`${event.runFolder}: going on after step ${event.step}`))
         phase = progress.phase(name, { total: event.maxSteps, unit: 'step', start: event.step })
         break
@@ -21,13 +26,16 @@ export function trainingProgress(progress: Progress, name = 'train'): (event: Tr
         const m = event.metrics
         phase?.update(event.step, {
           reward: fixed(m.reward, 2),
-          'solved/mixed/none': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
-          entropy: fixed(m.entropy, 3),
-          'demo-prob': fixed(m.offPolicyProbability, 2),
-          'tok/s': Math.round(m.tokensPerSecond ?? 0),
+          ...(m.tokensPerSecond ? { 'tok/s': rate(m.tokensPerSecond) } : {}),
+          'all/some/none right': `${percent(m.groupsSolvedAll)}/${percent(m.groupsSolvedSome)}/${percent(m.groupsSolvedNone)}`,
+          ...(m.entropy === undefined ? {} : { entropy: fixed(m.entropy, 3) }),
+          ...(m.offPolicyProbability === undefined ? {} : { 'demo p': fixed(m.offPolicyProbability, 2) }),
         })
         break
       }
+      case 'notice':
+        progress.log(printable(`step ${event.step}: ${event.text}`))
+        break
       case 'evaluation': {
         const sets = Object.entries(event.accuracy).map(([set, mean]) => `${set} ${percent(mean)}`)
         progress.log(`step ${event.step}: accuracy ${sets.join('  ')}`)

@@ -3,7 +3,7 @@
 import { checkObject, checkOptions, describeValue } from '../options.js'
 import type { SampleProgress } from '../sampler/options.js'
 import { Policy } from '../sampler/policy.js'
-import { scoreCompletions } from './reward.js'
+import { failureNotice, scoreCompletions } from './reward.js'
 import { checkEvaluationSet, checkTask, type EvaluationSet, type Task } from './task.js'
 
 export interface AccuracyOptions {
@@ -28,16 +28,23 @@ const accuracyOptions = [
 ] as const
 
 export interface Accuracy {
-  /** Mean reward over all samples; samples without a judgement count as 0. */
+  /**
+   * Mean over prompts of the mean reward of their samples. A sample without a judgement (null) counts as 0; one on which
+   * the reward failed is left out, and so is a prompt without any other.
+   */
   mean: number
   /** Standard error of the mean over prompts. */
   standardError: number
   prompts: number
+  /** Samples on which the reward threw or gave no number. */
+  failed: number
+  /** What there is to say about those. */
+  notice: string | undefined
   /** Share of samples cut at the length limit. */
   truncated: number
 }
 
-/** Accuracy of a policy on one set of a task. */
+/** Accuracy of a policy on one set of a task. Throws RewardError where the reward failed on all samples. */
 export async function measureAccuracy(
   policy: Policy,
   task: Task,
@@ -64,7 +71,7 @@ export async function measureAccuracy(
       ...(onProgress ? { onProgress } : {}),
     },
   )
-  const { rewards } = await scoreCompletions(
+  const scored = await scoreCompletions(
     task.reward,
     completions.map(({ promptIndex, tokens }) => {
       const row = set.items[promptIndex] as EvaluationSet['items'][number]
@@ -73,9 +80,12 @@ export async function measureAccuracy(
     }),
     signal,
   )
-  const byPrompt = set.items.map((_, i) => {
-    const own = rewards.slice(i * samplesPerPrompt, (i + 1) * samplesPerPrompt)
-    return own.reduce((sum: number, reward) => sum + (reward ?? 0), 0) / samplesPerPrompt
+  const notice = failureNotice(scored)
+  const byPrompt = set.items.flatMap((_, i) => {
+    const own = scored.rewards
+      .slice(i * samplesPerPrompt, (i + 1) * samplesPerPrompt)
+      .filter((_, j) => !scored.failures[i * samplesPerPrompt + j])
+    return own.length === 0 ? [] : own.reduce((sum: number, reward) => sum + (reward ?? 0), 0) / own.length
   })
   const mean = byPrompt.reduce((sum, x) => sum + x, 0) / Math.max(1, byPrompt.length)
   const variance = byPrompt.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, byPrompt.length - 1)
@@ -83,6 +93,8 @@ export async function measureAccuracy(
     mean,
     standardError: Math.sqrt(variance / Math.max(1, byPrompt.length)),
     prompts: byPrompt.length,
+    failed: scored.failedCount,
+    notice,
     truncated: completions.filter(c => c.finishReason === 'length').length / Math.max(1, completions.length),
   }
 }

@@ -1,6 +1,7 @@
 // What a reward is, and how a batch of completions is scored: failures are counted with a reason, never shown as zero.
-import { throwIfAborted } from '../errors.js'
+import { RewardError, throwIfAborted } from '../errors.js'
 import { checkArray, checkFunction, checkObject } from '../options.js'
+import { printable } from '../printable.js'
 
 /** One completion to judge. */
 export interface RewardInput<Row = unknown> {
@@ -35,6 +36,8 @@ export interface ScoredCompletions {
   nullCount: number
   /** How many of those threw or returned something that is not a finite number. */
   failedCount: number
+  /** Which ones those are. */
+  failures: boolean[]
   /** How often each reason was given. */
   reasonCounts: Record<string, number>
 }
@@ -58,12 +61,27 @@ export async function scoreCompletions<Row>(
     reasons: judged.map(judgement => judgement.reason),
     nullCount: judged.filter(judgement => judgement.reward === null).length,
     failedCount: judged.filter(judgement => judgement.failed).length,
+    failures: judged.map(judgement => judgement.failed),
     reasonCounts: {},
   }
   for (const reason of scored.reasons) {
     if (reason !== '') scored.reasonCounts[reason] = (scored.reasonCounts[reason] ?? 0) + 1
   }
   return scored
+}
+
+/** What to say of failures; undefined where there were none. Throws RewardError where there is nothing else. */
+export function failureNotice({
+  rewards,
+  reasons,
+  failedCount,
+  failures,
+}: ScoredCompletions): string | undefined {
+  if (failedCount === 0) return undefined
+  const first = printable(reasons[failures.indexOf(true)] ?? '', 200)
+  const count = `the reward failed on ${failedCount} of ${rewards.length} responses`
+  if (failedCount < rewards.length) return `${count}, which are left out; the first: ${first}`
+  throw new RewardError(`${count}; the first: ${first}`, { details: { failed: failedCount, reason: first } })
 }
 
 interface Judgement {

@@ -70,9 +70,16 @@ function checkItems(value: unknown, where: string): unknown[] {
   const items = checkArray(value, where)
   for (const [i, given] of items.entries()) {
     const item = checkObject(given, `${where}[${i}]`, '{ prompt, answer }')
-    checkString(item.prompt, `${where}[${i}].prompt`)
+    if (checkString(item.prompt, `${where}[${i}].prompt`) === '') {
+      throw new RangeError(`${where}[${i}].prompt: expected at least one character, got ""`)
+    }
     checkString(item.answer, `${where}[${i}].answer`)
-    if (item.demonstration !== undefined) checkString(item.demonstration, `${where}[${i}].demonstration`)
+    if (item.demonstration === undefined) continue
+    if (checkString(item.demonstration, `${where}[${i}].demonstration`) === '') {
+      throw new RangeError(
+        `${where}[${i}].demonstration: expected a response, got ""; leave it out where there is none`,
+      )
+    }
   }
   return items
 }

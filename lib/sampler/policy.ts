@@ -151,7 +151,8 @@ export class Policy {
   }
 
   /**
-   * Continues prompts (token ids). Completions come in the order of the prompts, samples of a prompt side by side.
+   * Continues prompts (token ids). Completions come in the order of the prompts, samples of a prompt side by side;
+   * no prompts give none.
    *
    * @throws {AbortedError} when the signal fires, unless returnPartial
    * @throws {NonFiniteError} when the policy's logits are not finite

@@ -39,7 +39,8 @@ const deviceNames = ['auto', 'cpu', 'cuda', 'emulated'] as const
 /** Throws ConfigError for what names no device, with the nearest; whether it is there shows when it is opened. */
 export function checkDeviceName(name: unknown, where: string): asserts name is string {
   if (typeof name === 'string' && /^(auto|cpu|emulated|cuda(:\d+)?)$/.test(name)) return
-  const nearest = typeof name === 'string' ? nearestName(name, deviceNames) : undefined
+  const nearest =
+    name === 'gpu' ? 'cuda' : typeof name === 'string' ? nearestName(name, deviceNames) : undefined
   throw new ConfigError(`${where}: unknown device ${describeValue(name)}`, {
     hint: nearest ? `did you mean "${nearest}"?` : 'known: auto, cpu, cuda, cuda:<n>, emulated',
   })

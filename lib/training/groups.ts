@@ -6,7 +6,7 @@ import { checkSequence, type TokenSequence } from '../policy/packing.js'
 
 /** One sequence of a group. Arrays are over the tokens after the prompt. */
 export interface GroupMember {
-  /** Prompt and response. */
+  /** Prompt and response, of which there is at least one token. */
   tokens: Int32Array
   /** At least 1. */
   promptLength: number
@@ -123,6 +123,11 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
   const given = checkOptions(value, name, memberNames)
   const sequence = checkSequence({ tokens: given.tokens, promptLength: given.promptLength }, name, rules)
   const length = sequence.tokens.length - sequence.promptLength
+  if (length === 0) {
+    throw new RangeError(
+      `${name}.tokens: no token after the prompt: ${sequence.tokens.length} tokens, promptLength ${sequence.promptLength}`,
+    )
+  }
   const floats = (field: 'oldLogProbs' | 'teacherProbs' | 'refLogProbs') =>
     given[field] === undefined
       ? undefined

@@ -2,15 +2,18 @@
 import type { Task } from '../rewards/task.js'
 import { Policy } from '../sampler/policy.js'
 import type { Device } from '../tensor/device.js'
-import { checkFits } from './run-task.js'
+import { checkFits, taskNotices } from './run-task.js'
 import { type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
 import { Trainer } from './trainer.js'
 
 export class Learner {
   readonly policy: Policy
   readonly trainer: Trainer
+  /** What is odd about the task. */
+  readonly notices: readonly string[]
 
-  private constructor(policy: Policy, trainer: Trainer) {
+  private constructor(policy: Policy, trainer: Trainer, notices: readonly string[]) {
+    this.notices = notices
     this.policy = policy
     this.trainer = trainer
   }
@@ -32,7 +35,8 @@ export class Learner {
     })
     try {
       checkFits(folder, policy.config, task, config)
-      return new Learner(policy, await Trainer.create(policy, trainerOptionsOf(config)))
+      const notices = taskNotices(task, policy.config, config)
+      return new Learner(policy, await Trainer.create(policy, trainerOptionsOf(config)), notices)
     } catch (error) {
       await policy.dispose()
       throw error

@@ -1,7 +1,7 @@
 // One step's groups: rollouts of the policy and demonstrations of the data, scored.
 
 import type { Method } from '../methods/method.js'
-import { type ScoredCompletions, scoreCompletions } from '../rewards/reward.js'
+import { failureNotice, type ScoredCompletions, scoreCompletions } from '../rewards/reward.js'
 import type { Task, TaskItem } from '../rewards/task.js'
 import type { Completion, SampleProgress } from '../sampler/options.js'
 import type { Policy } from '../sampler/policy.js'
@@ -16,6 +16,8 @@ export interface Rollout {
   /** What completions/ shows, in the order of the members; without advantages. */
   rows: CompletionRow[]
   metrics: Partial<StepMetrics>
+  /** What there is to say about rewards that failed. */
+  notice: string | undefined
 }
 
 interface Response {
@@ -25,7 +27,7 @@ interface Response {
   completion: Completion | undefined
 }
 
-/** Samples responses to the items, adds their demonstrations, and scores both. Throws AbortedError. */
+/** Samples responses to the items, adds their demonstrations, and scores both. Throws AbortedError, RewardError. */
 export async function rollOut(
   policy: Policy,
   task: Task,
@@ -73,6 +75,7 @@ export async function rollOut(
   return {
     groups,
     rows: completionRows(task, items, responses, scored),
+    notice: failureNotice(scored),
     metrics: {
       ...lengthMetrics(sampled),
       rolloutSeconds,

@@ -226,7 +226,7 @@ function allowedChanges(path: string, options: RunFolderOptions, saved: unknown)
       `${path}: the configuration has changed: ${refused.map(changeText).join('; ')}`,
       {
         path,
-        hint: 'use the saved values, allow these changes, or choose another run name',
+        hint: 'use the saved values (config.yaml there), or another runName',
         details: { changes: refused },
       },
     )

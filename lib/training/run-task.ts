@@ -1,6 +1,7 @@
 // The task of a run: the one that its configuration names, whether a policy fits it, and the prompts of each step.
 import { batchIndices } from '../data/batches.js'
 import { ConfigError } from '../errors.js'
+import { resolveMethod } from '../methods/index.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { checkTokenizerFits } from '../policy/tokenizer-load.js'
 import type { Task, TaskItem } from '../rewards/task.js'
@@ -29,6 +30,47 @@ export function checkFits(
       `are ${longest} tokens, the policy has ${maxPositions} positions`,
     { hint: 'lower one of them' },
   )
+}
+
+/**
+ * What is odd about a task but can be meant, for the user to see before the run: lines. Looks at every training item.
+ *
+ * @throws {RangeError} where the method learns from demonstrations alone, or no item has one
+ */
+export function taskNotices(
+  { training, batch, tokenizer }: Task,
+  { maxPositions }: Pick<PolicyConfig, 'maxPositions'>,
+  config: ResolvedTrainConfig,
+): string[] {
+  if (batch !== undefined) return []
+  const notices: string[] = []
+  if (training.length < config.promptsPerStep) {
+    notices.push(
+      `task.training has ${training.length} prompts, promptsPerStep is ${config.promptsPerStep}: a step takes some twice`,
+    )
+  }
+  const longest = training.reduce((most, item) => Math.max(most, tokenizer.encode(item.prompt).length), 0)
+  if (longest + config.maxCompletionLength > maxPositions) {
+    notices.push(
+      `the longest prompt (${longest} tokens) and maxCompletionLength (${config.maxCompletionLength}) are more than ` +
+        `the policy's ${maxPositions} positions: responses to it end there`,
+    )
+  }
+  if (!resolveMethod(config.method).demonstrations || config.demonstrationsPerPrompt === 0) return notices
+  const shown = training.flatMap(item => item.demonstration ?? [])
+  if (shown.length === 0) {
+    throw new RangeError(
+      `task.training: no item has a demonstration, from which ${config.method} learns; give some, or use method grpo`,
+    )
+  }
+  const endless = shown.filter(text => !tokenizer.endIds.includes(tokenizer.encode(text).at(-1) ?? -1)).length
+  if (endless > 0) {
+    const endText = JSON.stringify(tokenizer.decode([tokenizer.endId]))
+    notices.push(
+      `${endless} of ${shown.length} demonstrations do not end in an end token (${endText}): they teach no end`,
+    )
+  }
+  return notices
 }
 
 /** The prompts of a step. */

@@ -24,6 +24,7 @@ import { TrainingRun } from './training-run.js'
 /** What happens during a run, in order. */
 export type TrainEvent =
   | { type: 'start'; runFolder: string; step: number; maxSteps: number; notices: string[] }
+  | { type: 'notice'; step: number; text: string }
   | { type: 'sampling'; step: number; completed: number; total: number; tokens: number }
   | { type: 'step'; step: number; metrics: StepMetrics; samples: CompletionRow[] }
   | { type: 'evaluating'; step: number; set: string }
@@ -56,6 +57,7 @@ export interface TrainResult {
  *
  * @throws {ConfigError} listing every mistake of the configuration
  * @throws {AbortedError} after the signal fired and a checkpoint was saved (`details.checkpoint`)
+ * @throws {RewardError} when the reward failed on every response of a step or of an evaluation
  * @throws {NonFiniteError} when the run diverged; the last good checkpoint is kept, the step is in diverged/
  * @throws what onEvent throws, after the steps that are done were saved
  * @throws {CheckpointError} when the run folder is locked, torn or cannot be written
@@ -84,6 +86,20 @@ interface Call {
 
 async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Promise<TrainResult> {
   const resolved = { ...read, bestBy: bestSetOf(read, task) }
+  const done = await alreadyDone(resolved)
+  if (done !== undefined) {
+    const { runFolder, step } = done
+    const text = `${runFolder}: already at step ${step}, maxSteps is ${resolved.maxSteps}: nothing to do`
+    await tell(onEvent, {
+      type: 'start',
+      runFolder,
+      step,
+      maxSteps: resolved.maxSteps,
+      notices: [...notices, text],
+    })
+    await tell(onEvent, { type: 'end', step, runFolder, checkpoint: done.checkpoint })
+    return done
+  }
   await using device = await Device.open(
     resolved.device,
     resolved.threads ? { threads: resolved.threads } : {},
@@ -114,7 +130,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
       runFolder: run.folder.path,
       step: run.step,
       maxSteps: resolved.maxSteps,
-      notices: [...notices, ...run.notices, ...(task.notices ?? [])],
+      notices: [...notices, ...run.notices, ...(task.notices ?? []), ...learner.notices],
     })
     for (;;) {
       // Also where a run goes on that was stopped between a step and its evaluation.
@@ -171,6 +187,16 @@ async function diverged({ config, trainer, run, attempt }: Context, error: NonFi
   }
 }
 
+/** The end of a run that is beyond `maxSteps`, of whose folder nothing is changed. Throws as TrainingRun.open does. */
+async function alreadyDone(config: ResolvedTrainConfig): Promise<TrainResult | undefined> {
+  const [newest = 0] = await checkpointSteps(join(config.outputDir, config.runName))
+  if (newest <= config.maxSteps) return undefined
+  const { folder, checkpoint } = await TrainingRun.inspect(config)
+  if (checkpoint === undefined || checkpoint.step <= config.maxSteps) return undefined
+  const accuracy = await TrainingRun.accuracyAt(checkpoint.folder)
+  return { runFolder: folder, checkpoint: checkpoint.folder, step: checkpoint.step, accuracy }
+}
+
 /** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */
 async function isNew({ outputDir, runName }: ResolvedTrainConfig): Promise<boolean> {
   const folder = join(outputDir, runName)
@@ -223,6 +249,7 @@ async function step(context: Context, number: number): Promise<void> {
     signal,
     progress => emit({ type: 'sampling', step: number, ...progress }),
   )
+  if (rollout.notice !== undefined) await emit({ type: 'notice', step: number, text: rollout.notice })
   const groups = await prepare(trainer, rollout)
   const learningRate = learningRateAt(scheduleOf(config), number - 1)
   const updates: StepMetrics[] = []
@@ -286,13 +313,16 @@ async function evaluate(context: Context): Promise<void> {
   const accuracy: Record<string, number> = {}
   for (const set of task.evaluations) {
     await emit({ type: 'evaluating', step: run.step, set: set.name })
-    const { mean } = await measureAccuracy(policy, task, set, {
+    const { mean, notice } = await measureAccuracy(policy, task, set, {
       maxTokens: config.maxCompletionLength,
       temperature: config.evalTemperature,
       seed: config.seed,
       signal,
     })
     accuracy[set.name] = mean
+    if (notice !== undefined) {
+      await emit({ type: 'notice', step: run.step, text: `${set.name}: ${notice}` })
+    }
   }
   await run.evaluated(accuracy)
   await emit({ type: 'evaluation', step: run.step, accuracy })

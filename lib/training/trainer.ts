@@ -99,7 +99,7 @@ export class Trainer {
   /**
    * One optimizer update on groups (arXiv 2504.14945, section 3): advantages, token losses, gradients, AdamW.
    *
-   * Without any advantage or supervised token the update is skipped and counted (`noSignalUpdates`); with a gradient
+   * Without any advantage or supervised token (as for no groups, or groups without members) the update is skipped and counted (`noSignalUpdates`); with a gradient
    * that is not finite as well (`skippedUpdates`), parameters and moments unchanged to the bit.
    *
    * @param groups or some of what `prepare` made of them, which is not checked and copied again

@@ -71,6 +71,12 @@ export class TrainingRun {
     return { folder: path, exists, checkpoint: point.checkpoint, notices: [...notices, ...point.notices] }
   }
 
+  /** The accuracy that a checkpoint recorded for its step. */
+  static async accuracyAt(checkpoint: string): Promise<Record<string, number>> {
+    const state = (await readJsonFile(join(checkpoint, stateFileName))) as SavedState | undefined
+    return state?.luffy?.evaluation?.accuracy ?? {}
+  }
+
   static async open(config: ResolvedTrainConfig, device: Device): Promise<TrainingRun> {
     const { backend, isa, threads } = device.info()
     const folder = await RunFolder.open({

@@ -41,7 +41,7 @@ test('on a terminal one line is rewritten, and the last state stays', t => {
   phase.update(1, { reward: '0.01' })
   clock.now += 1000
   phase.update(50, { reward: '0.50' })
-  t.deepEqual(screen(written), ['luffy      [##########..........] step  50/100 reward 0.50 1.0 s left'])
+  t.deepEqual(screen(written), ['luffy      [##########..........] step  50/100 1.0 s left reward 0.50'])
   clock.now += 1000
   phase.update(100, { reward: '0.99' })
   phase.end()
@@ -70,7 +70,7 @@ test('plain lines elsewhere: no escapes, at a rate for a log file', t => {
     phase.update(step, { loss: '1.5' })
   }
   phase.end()
-  t.is(written[0], 'pretrain   [....................] step   1/200 loss 1.5 20 s left\n')
+  t.is(written[0], 'pretrain   [....................] step   1/200 20 s left loss 1.5\n')
   t.is(written.length, 5)
   t.is(written.at(-1), 'pretrain   step 200/200 in 20 s loss 1.5\n')
   for (const line of written) {
