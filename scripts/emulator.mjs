@@ -150,7 +150,7 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
     throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
-  const flags = [...common, ...warnings, ...sanitizers[flavour], ...include]
+  const flags = [...common, ...warnings, ...sanitizers[flavour], '-DLUFFY_BACKEND=cuda', ...include]
   // The runtime is never instrumented: one object serves every flavour.
   const runtimeFlags = [...common, ...warnings, '-O2', ...include]
   const runtime = readdirSync(join(root, 'native/emulator'))
@@ -158,7 +158,9 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
     .sort()
     .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4)))
   const objects = [
-    compile('native/core/check.cpp', runtimeFlags, 'check'),
+    ...readNativeSources().sources.pluginCore.map(source =>
+      compile(source, runtimeFlags, basename(source, '.cpp')),
+    ),
     ...runtime,
     ...sources.map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
     ...(ptxArch ? sources.map(source => compilePtx(source, ptxArch, flags)) : []),

@@ -54,7 +54,17 @@ export function parsePtxas(text) {
 }
 
 function compile(nvcc, file, arch, folder) {
-  const args = ['-std=c++17', `-arch=sm_${arch}`, '-Xptxas', '-v', '-c', file, '-o', join(folder, 'kernel.o')]
+  const args = [
+    '-std=c++17',
+    '-DLUFFY_BACKEND=cuda',
+    `-arch=sm_${arch}`,
+    '-Xptxas',
+    '-v',
+    '-c',
+    file,
+    '-o',
+    join(folder, 'kernel.o'),
+  ]
   const { status, stdout, stderr } = spawnSync(nvcc, args, { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`nvcc could not compile ${file} for sm_${arch}:\n${stdout}${stderr}`)
   if (/C7510|wgmma.*serialized/.test(stderr))

@@ -276,7 +276,7 @@ export class Device {
 
 /**
  * The plugin that `name` asks for, or none for the CPU. 'auto' takes the first CUDA device, and the CPU where there is
- * none, without a word when this build has no CUDA kernels and with one line when it has.
+ * none, without a word when this build has no CUDA kernels and with one line on a terminal when it has.
  */
 function choosePlugin(name: string): { name: PluginName; ordinal: number; label: string } | undefined {
   if (name === 'cpu') return undefined
@@ -312,7 +312,8 @@ const noticed = new Set<string>()
 function noticeOnce(line: string): void {
   if (noticed.has(line)) return
   noticed.add(line)
-  process.stderr.write(`${line}\n`)
+  // A person is told; a program's stderr is its own, and device.info() says what was taken.
+  if (process.stderr.isTTY) process.stderr.write(`${line}\n`)
 }
 
 /** The tensors in a tensor, an array or a plain object of tensors; nothing else is looked into. */

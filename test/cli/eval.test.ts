@@ -55,7 +55,7 @@ test('both suites on slices: a table, JSON and Markdown; the same command again 
   ]) {
     t.regex(shown.stdout, line)
   }
-  t.regex(shown.stderr, /math +\[.*\] sample +\d+\/99 benchmark aime24 right \d+\.\d% tok\/s \d+/)
+  t.regex(shown.stderr, /math +\[.*\] sample +\d+\/99 .*benchmark aime24 right \d+\.\d% tok\/s \d+/)
   t.regex(shown.stderr, /1172 rows are of other sources/)
   const read = async (suite: string) =>
     JSON.parse(await readFile(join(root, suite, 'results.json'), 'utf8')) as EvaluationReport

@@ -64,7 +64,7 @@ test('every member is in one micro-batch, in order, within the limit', t => {
   t.is(rows(false) - rows(true), 2 * 10 + 6 * 20 + 4)
 })
 
-test('members with other prompts stand apart; those without tokens are left out', t => {
+test('members with other prompts stand apart; those without a token that counts are left out', t => {
   const [first, second] = weighted([
     [6, [3, 3]],
     [6, [2, 2]],
@@ -75,21 +75,20 @@ test('members with other prompts stand apart; those without tokens are left out'
     batch!.map(group => group.members),
     [first, second],
   )
-  const empty = weighted([[5, [0, 0]]])
-  t.deepEqual(planMicroBatches(empty, 10, true), [])
   t.deepEqual(planMicroBatches(weighted([[5, [3]]], { mask: new Uint8Array(3) }), 10, true), [])
   t.deepEqual(planMicroBatches([], 10, true), [])
 })
 
 test('weights are those of the whole update', t => {
   const members = checkGroups(
-    [4, 2, 0, 6].map((length, i) => ({
+    [4, 2, 3, 6].map((length, i) => ({
       members: [
         {
           tokens: randomTokens(3 + length, i),
           promptLength: 3,
           offPolicy: false,
           advantage: 1,
+          ...(i === 2 ? { mask: new Uint8Array(3) } : {}),
           ...(i === 3 ? { mask: Uint8Array.of(1, 1, 0, 0, 0, 0) } : {}),
         },
       ],
