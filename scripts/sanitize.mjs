@@ -39,6 +39,7 @@ const { status: code } = spawnSync(
     cwd: root,
     stdio: 'inherit',
     env: {
+      LUFFY_TEST_DEVICES: 'cpu',
       ...process.env,
       LUFFY_NATIVE: status.addon,
       LUFFY_SANITIZE: '1',
