@@ -228,8 +228,11 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     )
     process.exitCode = status ?? 1
   } else if (command === 'plugin') {
+    const optional = rest[0] === '--optional'
+    const reason = optional ? missing() : null
     try {
-      console.log(buildPlugin(rest[0], rest[1]))
+      if (reason) console.log(`emulated CUDA: skipped, ${reason}`)
+      else console.log(buildPlugin(...(optional ? [] : rest)))
     } catch (error) {
       console.error(error.message)
       process.exitCode = 1
@@ -243,7 +246,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else {
     console.error(
-      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [FLAVOUR [ARCH]] | test [FILES]`,
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]] | test [FILES]`,
     )
     process.exitCode = 2
   }
