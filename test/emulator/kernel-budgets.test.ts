@@ -33,10 +33,12 @@ test('the table has every kernel file for 80, 90a and 120, and no spill without 
   const files = readdirSync(join(packageRoot, 'native/ops')).filter(name => name.endsWith('.cu'))
   t.true(files.length >= 1)
   t.deepEqual(Object.keys(table.kernels).sort(), files.sort())
+  // (A file may have none of its own: embedding and gather-rows launch those of indexed-rows.)
+  const counts = new Map<string, number>()
   for (const [file, archs] of Object.entries(table.kernels)) {
     t.deepEqual(Object.keys(archs).sort(), ['120', '80', '90a'], file)
     for (const [arch, kernels] of Object.entries(archs)) {
-      t.true(Object.keys(kernels).length >= 1, `${file} ${arch}`)
+      counts.set(arch, (counts.get(arch) ?? 0) + Object.keys(kernels).length)
       for (const [name, { registers, spills, reason }] of Object.entries(kernels)) {
         t.true(registers > 0, name)
         if (spills > 0)
@@ -44,6 +46,7 @@ test('the table has every kernel file for 80, 90a and 120, and no spill without 
       }
     }
   }
+  for (const [arch, count] of counts) t.true(count >= 100, `only ${count} kernels for sm_${arch}`)
 })
 
 test('what ptxas prints is read, and a spill, another number and a missing kernel are named', async t => {
