@@ -7,7 +7,14 @@ import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { checkInteger, checkNumber, checkOptions, checkPath, describeValue } from '../options.js'
+import {
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkPath,
+  describeValue,
+} from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -26,6 +33,7 @@ import {
   weighMembers,
 } from './micro-batches.js'
 import { loadOptimizer, saveOptimizer } from './optimizer-files.js'
+import { TokenLog } from './token-log.js'
 import { type ResolvedTrainerOptions, resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 /** What a trainer needs besides its tensors to go on where it was. */
@@ -45,6 +53,11 @@ export interface TrainerState {
 export interface TrainStepOptions {
   /** For this update instead of the optimizer's. */
   learningRate?: number
+  /**
+   * Told, before trainStep resolves, the log-probabilities that the loss gave the response tokens of a demonstration:
+   * the number of its member, counted over the groups in their order.
+   */
+  onDemonstration?: (member: number, logProbs: Float32Array) => void
 }
 
 /**
@@ -112,7 +125,9 @@ export class Trainer {
     options: TrainStepOptions = {},
   ): Promise<StepMetrics> {
     this.#checkLive()
-    const given = checkOptions(options, 'trainStep', ['learningRate'])
+    const given = checkOptions(options, 'trainStep', ['learningRate', 'onDemonstration'])
+    const { onDemonstration } = options
+    if (onDemonstration !== undefined) checkFunction(onDemonstration, 'onDemonstration')
     const learningRate = checkNumber(
       given.learningRate ?? this.options.optimizer.learningRate,
       'learningRate',
@@ -121,7 +136,7 @@ export class Trainer {
       },
     )
     const checked = this.#check(groups)
-    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate))
+    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate, onDemonstration))
   }
 
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
@@ -156,7 +171,11 @@ export class Trainer {
     })
   }
 
-  async #step(groups: CheckedMember[][], learningRate: number): Promise<StepMetrics> {
+  async #step(
+    groups: CheckedMember[][],
+    learningRate: number,
+    onDemonstration: TrainStepOptions['onDemonstration'],
+  ): Promise<StepMetrics> {
     const started = performance.now()
     const { objective, sharePrompts, updateWithoutSignal } = this.options
     const members = groups.flat()
@@ -176,19 +195,26 @@ export class Trainer {
     this.policy.model.rope(longest(members))
     device.ops.fill(device.handle, this.#gradients.handle, 0)
     const sums = device.keep(createMetricSums(device))
+    const log = new TokenLog(objective.shaping.gamma)
     try {
       for (const batch of batches) {
-        this.#microBatch(batch, counted, sums)
+        this.#microBatch(batch, counted, sums, log)
         await new Promise(resolve => setImmediate(resolve))
       }
       const [control, totals] = await this.#update(learningRate, sums)
       const finite = control[2] === 1
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
       this.#count(finite, counted, { gradNorm: control[0] as number, ...losses })
+      const { logProbs, histogram } = await log.read()
+      members.forEach((member, i) => {
+        const values = logProbs.get(member)
+        if (values !== undefined) onDemonstration?.(i, values)
+      })
       const seconds = secondsSince(started)
       return {
         ...shared,
         ...losses,
+        ...(histogram ? { demonstrationWeights: histogram } : {}),
         gradNorm: control[0] as number,
         skippedUpdates: finite ? 0 : 1,
         noSignalUpdates: 0,
@@ -225,11 +251,12 @@ export class Trainer {
   }
 
   /** Enqueues the forward and backward pass of one micro-batch. */
-  #microBatch(groups: MicroGroup[], counted: number, sums: Tensor): void {
+  #microBatch(groups: MicroGroup[], counted: number, sums: Tensor, log: TokenLog): void {
     const { device, model, config } = this.policy
     const { objective, temperature, gradientCheckpointing } = this.options
     const arrays = packGroups(groups.map(toPacked))
-    const targets = targetArrays(groups.flatMap(group => group.members))
+    const weighted = groups.flatMap(group => group.members)
+    const targets = targetArrays(weighted)
     const table = model.rope(1)
     const tape = new Tape(device)
     const pass = () => {
@@ -239,7 +266,7 @@ export class Trainer {
         tape,
         recompute: gradientCheckpointing,
       })
-      linearPolicyLoss(
+      const { logProbs } = linearPolicyLoss(
         tape,
         hidden,
         model.weights.output,
@@ -255,6 +282,10 @@ export class Trainer {
         },
         nativeObjective(objective, counted),
         sums,
+      )
+      log.add(
+        weighted.map(({ member }) => member),
+        device.readFloat32(logProbs),
       )
       tape.backward()
     }
