@@ -43,20 +43,14 @@ export function standaloneSvg(chart: Chart, title: string): string {
   ].join('')
 }
 
-/** Grid lines and numbers of both axes, and what x is. */
-export function axes(
-  x: Scale,
-  y: Scale,
-  plot: Plot,
-  options: { xName: string; yText?: (value: number) => string },
-): string {
+/** Grid lines and numbers of both axes; x is the step. */
+export function axes(x: Scale, y: Scale, plot: Plot, yText: (value: number) => string = shortNumber): string {
   const { left, right, top, bottom } = plot
-  const yText = options.yText ?? shortNumber
   const parts: string[] = []
   for (const tick of y.ticks) {
     const at = round(y.at(tick))
     parts.push(`<line class="grid" x1="${left}" x2="${right}" y1="${at}" y2="${at}"/>`)
-    parts.push(`<text x="${left - 6}" y="${at + 4}" text-anchor="end">${escapeMarkup(yText(tick))}</text>`)
+    parts.push(`<text x="${left - 8}" y="${at + 4}" text-anchor="end">${escapeMarkup(yText(tick))}</text>`)
   }
   for (const tick of x.ticks) {
     const at = round(x.at(tick))
@@ -66,9 +60,7 @@ export function axes(
     )
   }
   parts.push(`<line class="axis" x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}"/>`)
-  parts.push(
-    `<text x="${(left + right) / 2}" y="${bottom + 33}" text-anchor="middle">${escapeMarkup(options.xName)}</text>`,
-  )
+  parts.push(`<text x="${(left + right) / 2}" y="${bottom + 33}" text-anchor="middle">step</text>`)
   if (top < bottom && y.min < 0 && y.max > 0) {
     parts.push(
       `<line class="axis" x1="${left}" x2="${right}" y1="${round(y.at(0))}" y2="${round(y.at(0))}"/>`,

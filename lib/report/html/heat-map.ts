@@ -14,19 +14,23 @@ const mostColumns = 60
 const shades = [0.02, 0.05, 0.1, 0.2, 0.4, 1] as const
 
 /** With the mean of each column as a line. */
-export function heatMap(histograms: readonly Histogram[], description: string): Chart {
+export function heatMap(histograms: readonly Histogram[], description: string, lastStep: number): Chart {
   const columns = columnsOf(histograms)
   const bins = columns[0]?.shares.length ?? 0
   if (bins === 0) return emptyChart('nothing recorded')
   const plot: Plot = { left: 48, right: chartWidth - 12, top: 12, bottom: height - 66 }
   const first = columns[0] as Column
   const last = columns[columns.length - 1] as Column
-  const x = linearScale([first.from, last.to], [plot.left, plot.right], { tight: true, whole: true })
+  const x = linearScale([Math.min(0, first.from), Math.max(last.to, lastStep)], [plot.left, plot.right], {
+    count: 5,
+    tight: true,
+    whole: true,
+  })
   const y = linearScale([0, 1], [plot.bottom, plot.top])
   const paths = shades.map(() => '')
-  for (const [i, column] of columns.entries()) {
+  for (const column of columns) {
     const left = round(x.at(column.from))
-    const right = round(x.at(columns[i + 1]?.from ?? column.to))
+    const right = round(x.at(column.to))
     column.shares.forEach((share, bin) => {
       if (share <= 0) return
       const shade = shades.findIndex(most => share <= most + 1e-9)
@@ -44,7 +48,7 @@ export function heatMap(histograms: readonly Histogram[], description: string): 
     description,
     body: [
       ...paths.map((d, i) => (d === '' ? '' : `<path class="heat" fill-opacity="${opacity(i)}" d="${d}"/>`)),
-      axes(x, y, plot, { xName: 'step' }),
+      axes(x, y, plot),
       `<path class="line cut" stroke-width="4" d="M${means.join('L')}"/><path class="line dash s1" d="M${means.join('L')}"><title>mean</title></path>`,
       legend(plot),
     ].join(''),
@@ -87,7 +91,7 @@ function opacity(shade: number): number {
 function legend(plot: Plot): string {
   const y = plot.bottom + 46
   const cells = shades.map((most, i) => {
-    const x = plot.left + 104 + i * 40
+    const x = plot.left + 100 + i * 38
     const last = i === shades.length - 1 ? ' %' : ''
     return `<rect class="heat" fill-opacity="${opacity(i)}" x="${x}" y="${y}" width="11" height="11"/><text x="${x + 15}" y="${y + 10}">${Math.round(100 * most)}${last}</text>`
   })

@@ -25,7 +25,8 @@ export interface Line extends Curve {
 
 export interface LineChartOptions {
   description: string
-  xName?: string
+  /** Where the x axis ends, so that all pictures of a page have the same. */
+  lastStep: number
   /** Values that the y axis shows in any case. */
   include?: readonly number[]
   yText?: (value: number) => string
@@ -42,14 +43,12 @@ export function lineChart(lines: readonly Line[], options: LineChartOptions): Ch
   if (drawn.length === 0) return emptyChart('nothing recorded')
   const names = drawn.length > 1 ? drawn.map(line => line.name) : []
   const plot: Plot = { left: 48, right: chartWidth - labelRoom(names), top: 12, bottom: height - 40 }
-  const x = linearScale(
-    extent(drawn.flatMap(line => line.points.map(([step]) => step))),
-    [plot.left, plot.right],
-    {
-      tight: true,
-      whole: true,
-    },
-  )
+  const steps = drawn.flatMap(line => line.points.map(([step]) => step))
+  const x = linearScale(extent([...steps, 0, options.lastStep]), [plot.left, plot.right], {
+    tight: true,
+    whole: true,
+    count: 5,
+  })
   const values = drawn.flatMap(line => [
     ...line.points.map(([, y]) => y),
     ...(line.band ?? []).flatMap(([, low, high]) => [low, high]),
@@ -62,7 +61,7 @@ export function lineChart(lines: readonly Line[], options: LineChartOptions): Ch
     height,
     description: options.description,
     body: [
-      axes(x, y, plot, { xName: options.xName ?? 'step', yText }),
+      axes(x, y, plot, yText),
       ...drawn.map(line => bandOf(line, x, y)),
       ...drawn.map(line => lineOf(line, x, y)),
       ...drawn.map((line, i) => marksOf(line, x, y, i, yText, names.length > 0)),
@@ -84,12 +83,20 @@ export function extent(values: readonly number[]): [number, number] {
 }
 
 function bandOf({ band, series }: Line, x: Scale, y: Scale): string {
-  if (band === undefined) return ''
-  const finite = band.filter(([, low, high]) => Number.isFinite(low) && high > low)
-  if (finite.length < 2) return ''
-  const over = finite.map(([step, , high]) => `${round(x.at(step))} ${round(y.at(high))}`)
-  const under = finite.map(([step, low]) => `${round(x.at(step))} ${round(y.at(low))}`).reverse()
-  return `<path class="band f${seriesClass(series)}" d="M${[...over, ...under].join('L')}z"/>`
+  let path = ''
+  let stretch: NonNullable<Curve['band']>[number][] = []
+  const close = () => {
+    const over = stretch.map(([step, , high]) => `${round(x.at(step))} ${round(y.at(high))}`)
+    const under = stretch.map(([step, low]) => `${round(x.at(step))} ${round(y.at(low))}`).reverse()
+    if (stretch.some(([, low, high]) => high > low)) path += `M${[...over, ...under].join('L')}z`
+    stretch = []
+  }
+  for (const at of band ?? []) {
+    if (Number.isFinite(at[1])) stretch.push(at)
+    else close()
+  }
+  close()
+  return path === '' ? '' : `<path class="band f${seriesClass(series)}" d="${path}"/>`
 }
 
 function lineOf({ points, series, dashed }: Line, x: Scale, y: Scale): string {

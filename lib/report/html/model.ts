@@ -17,6 +17,11 @@ export interface ReportModel {
   accuracyNote: string | undefined
 }
 
+/** The last step of any run: where the x axes end. */
+export function lastStep(methods: readonly Method[]): number {
+  return Math.max(1, ...methods.flatMap(method => method.runs.map(run => run.steps)))
+}
+
 /** Runs of one name are seeds of a method, unless two have the same seed: then they are named by their folders too. */
 export function byMethod(runs: readonly RunData[], also: readonly string[] = []): Method[] {
   const groups = new Map<string, RunData[]>(also.map(name => [name, []]))

@@ -19,6 +19,7 @@ export function stackedArea(
   areas: readonly Area[],
   description: string,
   yText: (value: number) => string,
+  lastStep: number,
 ): Chart {
   const columns = stacks(areas.map(area => averaged(area.points, 120)))
   if (columns.length === 0) return emptyChart('nothing recorded')
@@ -28,7 +29,8 @@ export function stackedArea(
     top: 12,
     bottom: height - 40,
   }
-  const x = linearScale(extent(columns.map(([step]) => step)), [plot.left, plot.right], {
+  const x = linearScale(extent([...columns.map(([step]) => step), 0, lastStep]), [plot.left, plot.right], {
+    count: 5,
     tight: true,
     whole: true,
   })
@@ -51,9 +53,9 @@ export function stackedArea(
     height,
     description,
     body: [
-      axes(x, y, plot, { xName: 'step', yText }),
+      axes(x, y, plot, yText),
       ...areas.map((area, i) => areaOf(columns, i, area, x, y)),
-      endLabels(labels, plot.right, plot),
+      endLabels(labels.reverse(), plot.right, plot),
     ].join(''),
   }
 }

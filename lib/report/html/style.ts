@@ -22,7 +22,7 @@ th:first-child,td:first-child{text-align:left}th{color:var(--muted);font-weight:
 .panel figcaption{margin:0 0 4px}
 svg.chart{display:block;width:100%;max-width:520px;height:auto}
 .pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(340px,100%),1fr));gap:0 12px}
-.pair .figure{min-width:0}.pair .panels{grid-template-columns:1fr}
+.pair .figure{min-width:0;display:grid;grid-template-rows:subgrid;grid-row:span 3;align-content:start}.pair .figure h2{align-self:end}.pair .panels{grid-template-columns:1fr;align-content:start}
 .controls{display:flex;flex-wrap:wrap;gap:8px 18px;align-items:center;margin:8px 0;font-size:.92rem}
 .controls label,.pager{display:flex;gap:6px;align-items:center}
 .controls select{max-width:16rem}

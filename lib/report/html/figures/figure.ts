@@ -1,7 +1,7 @@
 // A figure of the page: a heading, what it shows in words, and one picture or several small ones.
 import type { Chart } from '../chart.js'
 import type { Line } from '../line-chart.js'
-import { curveOf, type Method } from '../model.js'
+import { curveOf, hasMetric, type Method } from '../model.js'
 
 export interface Panel {
   /** Of its file: `reward`, `groups-luffy`. */
@@ -33,9 +33,13 @@ export function fileWord(text: string): string {
   )
 }
 
-/** What a line or a band is, for the notes. */
-export function seedNote(methods: readonly Method[]): string {
-  return methods.some(method => method.runs.length > 1)
-    ? ' Line: mean over seeds; band: least to greatest seed.'
-    : ''
+/** What a line or a band is, and which methods have none, for the notes. */
+export function seedNote(methods: readonly Method[], metric: string): string {
+  const seeds = methods.some(method => method.runs.length > 1)
+  const without = methods.filter(method => !hasMetric([method], metric)).map(method => method.name)
+  const missing = without.length > 0 && without.length < methods.length
+  return [
+    seeds ? ' Line: mean over seeds; band: least to greatest seed.' : '',
+    missing ? ` Not recorded: ${without.join(', ')}.` : '',
+  ].join('')
 }

@@ -1,5 +1,5 @@
 // Which groups teach: those whose samples are all right or all wrong have no advantage among themselves.
-import { curveOf, hasMetric, type ReportModel } from '../model.js'
+import { curveOf, hasMetric, lastStep, type ReportModel } from '../model.js'
 import { percentTick } from '../scale.js'
 import { stackedArea } from '../stacked-area.js'
 import { type Figure, fileWord } from './figure.js'
@@ -24,6 +24,7 @@ export function groupsFigure({ methods }: ReportModel): Figure {
           outcomes.map(([metric, name, fill]) => ({ name, fill, points: curveOf(method, metric).points })),
           `shares of solved, mixed and unsolved groups of ${method.name}`,
           percentTick,
+          lastStep(methods),
         ),
       })),
   }

@@ -23,8 +23,8 @@ export function figuresOf(model: ReportModel): Figure[] {
     groupsFigure(model),
     accuracyOverStepsFigure(model),
     lengthFigure(model),
-    phasesFigure(model),
     speedFigure(model),
+    phasesFigure(model),
     gradientFigure(model),
   ]
 }

@@ -1,6 +1,6 @@
 // How likely the policy finds its own tokens and those of demonstrations.
 import { type Line, lineChart } from '../line-chart.js'
-import { hasMetric, type Method, type ReportModel } from '../model.js'
+import { hasMetric, lastStep, type Method, type ReportModel } from '../model.js'
 import { type Figure, methodLines, seedNote } from './figure.js'
 
 export function probabilityFigure({ methods }: ReportModel): Figure {
@@ -9,12 +9,13 @@ export function probabilityFigure({ methods }: ReportModel): Figure {
   return {
     id: 'probability',
     title: 'Probability of own and demonstrated tokens',
-    note: `Mean probability under the policy; solid: its own samples, dashed: demonstrations.${seedNote(methods)}`,
+    note: `Mean probability under the policy; solid: its own samples, dashed: demonstrations.${seedNote(methods, 'luffy/on_policy_prob')}`,
     panels: [
       {
         id: 'probability',
         title: 'Token probability',
         chart: lineChart([...own, ...shown], {
+          lastStep: lastStep(methods),
           description: 'token probability over steps',
           include: [0, 1],
         }),

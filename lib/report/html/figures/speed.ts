@@ -1,6 +1,6 @@
 // Tokens per second: trained on, of the whole step, and sampled, of the sampling.
 import { lineChart } from '../line-chart.js'
-import { hasMetric, type ReportModel } from '../model.js'
+import { hasMetric, lastStep, type ReportModel } from '../model.js'
 import { type Figure, methodLines, seedNote } from './figure.js'
 
 export function speedFigure({ methods }: ReportModel): Figure {
@@ -11,7 +11,7 @@ export function speedFigure({ methods }: ReportModel): Figure {
   return {
     id: 'speed',
     title: 'Tokens per second',
-    note: `On the machine of each run.${seedNote(methods)}`,
+    note: `On the machine of each run.${seedNote(methods, 'perf/tokens_per_second')}`,
     panels: panels
       .filter(([id, , metric]) => id === 'speed' || hasMetric(methods, metric, true))
       .map(([id, title, metric]) => ({
@@ -21,7 +21,7 @@ export function speedFigure({ methods }: ReportModel): Figure {
           methodLines(methods, metric).filter((_, i) =>
             hasMetric([methods[i] as (typeof methods)[number]], metric, true),
           ),
-          { description: `${title} over steps`, include: [0] },
+          { lastStep: lastStep(methods), description: `${title} over steps`, include: [0] },
         ),
       })),
   }

@@ -1,6 +1,6 @@
 // The regularized importance ratio p / (p + gamma) of demonstration tokens, as a histogram over training.
 import { type Histogram, heatMap } from '../heat-map.js'
-import type { Method, ReportModel } from '../model.js'
+import { lastStep, type Method, type ReportModel } from '../model.js'
 import { type Figure, fileWord } from './figure.js'
 
 export function weightsFigure({ methods }: ReportModel): Figure {
@@ -13,7 +13,11 @@ export function weightsFigure({ methods }: ReportModel): Figure {
     panels: having.map(method => ({
       id: `weights-${fileWord(method.name)}`,
       title: method.name,
-      chart: heatMap(summed(method), `histogram of p/(p+gamma) over steps of ${method.name}`),
+      chart: heatMap(
+        summed(method),
+        `histogram of p/(p+gamma) over steps of ${method.name}`,
+        lastStep(methods),
+      ),
     })),
   }
 }
