@@ -105,17 +105,6 @@ logits_policy_loss_kernel(const LogitsLossCall call) {
   }
 }
 
-// run(threads, wide) with both as constants; the threads are those of token-log-prob for a row of this length.
-template <class Run>
-static void for_loss_kernel(int64_t columns, bool wide, Run&& run) {
-  using Short = std::integral_constant<int, 32>;
-  using Long = std::integral_constant<int, kRowBlock>;
-  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
-  if (columns <= kShortRow) return run(Short(), std::false_type());
-  if (wide) return run(Long(), std::true_type());
-  run(Long(), std::false_type());
-}
-
 void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double temperature, Tensor old_log_probs,
                         Tensor advantages, Tensor weights, Tensor kinds, Tensor ref_log_probs, Tensor teacher_probs,
                         PolicyObjective objective, Tensor log_probs, Tensor entropy, Tensor metrics) {
@@ -145,7 +134,7 @@ void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double t
   call.kept = context.scratch<double>(most * kMetricCount);
   for (call.first = 0; call.first < rows; call.first += kRowsOfMetrics) {
     call.count = rows - call.first < kRowsOfMetrics ? rows - call.first : kRowsOfMetrics;
-    for_loss_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
+    for_row_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
       constexpr int block = decltype(threads)::value;
       const Launch how(dim3(static_cast<unsigned>(call.count)), dim3(block), 0, stream_of(context));
       launch<logits_policy_loss_kernel<block, decltype(wide)::value>>(how, call);

@@ -158,5 +158,16 @@ DEV RowStatistics row_statistics(const float* x, int64_t columns, double tempera
   return join_parts<threads>(part, temperature, scratch);
 }
 
+// run(threads, wide) with both as constants: the threads of a row of this length are the same in every kernel.
+template <class Run>
+static inline void for_row_kernel(int64_t columns, bool wide, Run&& run) {
+  using Short = std::integral_constant<int, 32>;
+  using Long = std::integral_constant<int, kRowBlock>;
+  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
+  if (columns <= kShortRow) return run(Short(), std::false_type());
+  if (wide) return run(Long(), std::true_type());
+  run(Long(), std::false_type());
+}
+
 }  // namespace cuda
 }  // namespace luffy

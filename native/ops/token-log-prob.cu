@@ -65,17 +65,6 @@ token_log_prob_backward_kernel(const float* logits, int64_t stride, const int32_
   }
 }
 
-// run(threads, wide) with both as constants.
-template <class Run>
-static void for_row_kernel(int64_t columns, bool wide, Run&& run) {
-  using Short = std::integral_constant<int, 32>;
-  using Long = std::integral_constant<int, kRowBlock>;
-  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
-  if (columns <= kShortRow) return run(Short(), std::false_type());
-  if (wide) return run(Long(), std::true_type());
-  run(Long(), std::false_type());
-}
-
 void token_log_prob_forward(Context& context, Tensor logits, Tensor tokens, double temperature, Tensor log_probs,
                             Tensor entropy) {
   const char* op = "token-log-prob";
