@@ -2,6 +2,7 @@
 // over one chunk of logits in scratch memory. Bound by the products' arithmetic.
 #include "linear-policy-loss.h"
 
+#include "cuda-rows.cuh"
 #include "linear-policy-loss-checks.h"
 #include "logits-policy-loss.h"
 #include "matmul-product.cuh"
@@ -22,9 +23,10 @@ static void for_each_chunk(Context& context, const Tensor& hidden, const Tensor&
   if (rows == 0) return;
   const int64_t chunk = rows_per_chunk(rows, words, kChunkFloats * multiprocessors());
   // Rows of whole 16 bytes, which the kernels read fastest.
-  const int64_t stride = (words + 3) / 4 * 4;
+  const int64_t stride = (words + 7) / 8 * 8;
   Tensor logits;
-  logits.data = context.scratch<float>(chunk * stride);
+  logits.dtype = hidden.dtype;
+  logits.data = context.scratch_bytes(static_cast<size_t>(chunk * stride * dtype_bytes(logits.dtype)));
   logits.rank = 2;
   logits.shape[1] = words;
   logits.row_stride = stride;
@@ -45,7 +47,7 @@ void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor t
   const char* op = "linear-policy-loss";
   const PolicyInputs inputs = {old_log_probs, advantages, weights, kinds, ref_log_probs, teacher_probs};
   check_linear_policy_loss(op, hidden, weight, tokens, temperature, inputs, objective, log_probs, entropy, grad_hidden,
-                           grad_weight, metrics, DType::f32);
+                           grad_weight, metrics, activation_dtype(hidden));
 
   for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
     const auto part = [&](const Tensor& t) { return rows_of(t, begin, count); };
@@ -61,7 +63,7 @@ void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor t
 void linear_log_prob(Context& context, Tensor hidden, Tensor weight, Tensor tokens, double temperature,
                      Tensor log_probs, Tensor entropy) {
   const char* op = "linear-log-prob";
-  check_linear_log_prob(op, hidden, weight, tokens, temperature, log_probs, entropy, DType::f32);
+  check_linear_log_prob(op, hidden, weight, tokens, temperature, log_probs, entropy, activation_dtype(hidden));
 
   for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
     token_log_prob_forward(context, logits, rows_of(tokens, begin, count), temperature,

@@ -7,8 +7,9 @@
 // Bias gradient: reads gradOut once, bound by memory.
 #include "linear.h"
 
-#include "../core/cu.cuh"
+#include "cuda-rows.cuh"
 #include "linear-product.h"
+#include "matmul-bf16.cuh"
 
 namespace luffy {
 namespace cuda {
@@ -18,16 +19,17 @@ constexpr int kBiasColumns = 128;  // of one block of threads, one each
 constexpr int kPackBlock = 256;
 
 // sums[chunk, column] of chunk blockIdx.y and those gridDim.y further on.
+template <class T>
 KERNEL(kBiasColumns)
-column_sums_kernel(const float* x, int64_t stride, int64_t rows, int64_t columns, float* sums) {
+column_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t columns, float* sums) {
   const int64_t column = int64_t{blockIdx.x} * kBiasColumns + threadIdx.x;
   if (column >= columns) return;
   for (int64_t chunk = blockIdx.y; chunk * kBiasRows < rows; chunk += gridDim.y) {
-    const float* from = x + chunk * kBiasRows * stride + column;
+    const T* from = x + chunk * kBiasRows * stride + column;
     const int64_t count = min(rows - chunk * kBiasRows, int64_t{kBiasRows});
     float sum = 0.0f;
 #pragma unroll 8
-    for (int64_t t = 0; t < count; ++t) sum += ld(from + t * stride);
+    for (int64_t t = 0; t < count; ++t) sum += to_float(ld(from + t * stride));
     st(sums + chunk * columns + column, sum);
   }
 }
@@ -64,13 +66,20 @@ static void add_column_sums(Context& context, const Tensor& x, float* total) {
   const auto strips = static_cast<unsigned>((columns + kBiasColumns - 1) / kBiasColumns);
   const auto high = static_cast<unsigned>(chunks < 65535 ? chunks : 65535);
   float* sums = context.scratch<float>(chunks * columns);
-  launch<column_sums_kernel>(Launch(dim3(strips, high), dim3(kBiasColumns), 0, stream),
-                             static_cast<const float*>(x.f32()), x.row_stride, rows, columns, sums);
+  for_activation(x.dtype, [&](auto element) {
+    using T = decltype(element);
+    launch<column_sums_kernel<T>>(Launch(dim3(strips, high), dim3(kBiasColumns), 0, stream),
+                                  static_cast<const T*>(x.data), x.row_stride, rows, columns, sums);
+  });
   launch<add_column_sums_kernel>(Launch(dim3(strips), dim3(kBiasColumns), 0, stream), static_cast<const float*>(sums),
                                  chunks, columns, total);
 }
 
 void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor out) {
+  if (weight.dtype == DType::bf16) {
+    if (packed) check_vector("linear", "packed", packed, DType::f32, 0);
+    return run_product(context, linear_forward_product<bf16>(x, weight, bias, out));
+  }
   Product product = linear_forward_product<float>(x, weight, bias, out);
   if (packed) {
     check_packed(weight, packed);
@@ -83,11 +92,17 @@ void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Te
 }
 
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {
+  if (weight.dtype == DType::bf16)
+    return run_product(context, linear_input_product<bf16>(grad_out, weight, grad_x, accumulate));
   run_product(context, linear_input_product<float>(grad_out, weight, grad_x, accumulate));
 }
 
 void linear_backward_weight(Context& context, Tensor grad_out, Tensor x, Tensor grad_weight, Tensor grad_bias) {
-  run_product(context, linear_weight_product<float>(grad_out, x, grad_weight, grad_bias));
+  if (x.dtype == DType::bf16) {
+    run_product(context, linear_weight_product<bf16>(grad_out, x, grad_weight, grad_bias));
+  } else {
+    run_product(context, linear_weight_product<float>(grad_out, x, grad_weight, grad_bias));
+  }
   if (grad_bias) add_column_sums(context, grad_out, grad_bias.f32());
 }
 

@@ -9,6 +9,7 @@
 // Bound by: large tiles by arithmetic (128 x 128: 32 multiply-adds per byte brought in); up to 32 rows by reading B once.
 #include "matmul.h"
 
+#include "matmul-bf16.cuh"
 #include "matmul-product.cuh"
 
 namespace luffy {
@@ -425,7 +426,11 @@ void run_product(Context& context, const Product& product) {
 }
 
 void matmul(Context& context, Tensor a, Tensor b, Tensor out, bool transpose_a, bool transpose_b, bool accumulate) {
-  run_product(context, matmul_product<float, float>(a, b, out, transpose_a, transpose_b, accumulate));
+  if (a.dtype != DType::bf16)
+    return run_product(context, matmul_product<float, float>(a, b, out, transpose_a, transpose_b, accumulate));
+  if (out.dtype == DType::bf16)
+    return run_product(context, matmul_product<bf16, bf16>(a, b, out, transpose_a, transpose_b, accumulate));
+  run_product(context, matmul_product<bf16, float>(a, b, out, transpose_a, transpose_b, accumulate));
 }
 
 }  // namespace cuda

@@ -341,8 +341,10 @@ void rms_norm_backward_kernel_launch(const RmsNormBackwardArgs& args, cudaStream
 
 void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum,
                       Tensor out, Tensor rstd) {
+  const DType dtype = x.dtype == DType::bf16 ? DType::bf16 : DType::f32;
   RmsNormForwardArgs args{};
-  args.groups = check_rms_norm_forward(x, residual, weight, epsilon, sum, out, rstd, DType::f32);
+  args.bf16 = dtype == DType::bf16;
+  args.groups = check_rms_norm_forward(x, residual, weight, epsilon, sum, out, rstd, dtype);
   args.rows = x.shape[0];
   args.columns = weight.shape[0];
   args.x = x.data;
@@ -361,8 +363,10 @@ void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight
 
 void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weight, Tensor rstd, Tensor grad_sum,
                        Tensor grad_x, Tensor grad_weight) {
+  const DType dtype = s.dtype == DType::bf16 ? DType::bf16 : DType::f32;
   RmsNormBackwardArgs args{};
-  args.groups = check_rms_norm_backward(grad_out, s, weight, rstd, grad_sum, grad_x, grad_weight, DType::f32);
+  args.bf16 = dtype == DType::bf16;
+  args.groups = check_rms_norm_backward(grad_out, s, weight, rstd, grad_sum, grad_x, grad_weight, dtype);
   args.rows = s.shape[0];
   args.columns = weight.shape[0];
   args.grad_out = grad_out.data;

@@ -137,9 +137,8 @@ DEV RowStatistics join_parts(const RowPart& part, double temperature, RowScratch
 }
 
 // Statistics of x[columns] by a block of `threads`. Thread t has the logits 4 (t + threads k) and the three after it.
-template <int threads, bool wide>
-DEV RowStatistics row_statistics(const float* x, int64_t columns, double temperature, float factor,
-                                 RowScratch* scratch) {
+template <int threads, bool wide, class T>
+DEV RowStatistics row_statistics(const T* x, int64_t columns, double temperature, float factor, RowScratch* scratch) {
   constexpr int fours = 4;
   constexpr int64_t step = 4 * threads;
   RowPart part;
