@@ -12,7 +12,8 @@ const Plugin& load_plugin(const std::string& path) {
   auto* entry = reinterpret_cast<PluginEntry>(dlsym(library, "luffy_plugin"));
   LUFFY_CHECK(entry != nullptr, "%s is not a plugin of luffy: it exports no luffy_plugin", path.c_str());
   const Plugin& plugin = *entry();
-  LUFFY_CHECK(plugin.version == Plugin::kVersion && plugin.table_bytes == sizeof(OpTable),
+  LUFFY_CHECK(plugin.version == Plugin::kVersion && plugin.table_bytes == sizeof(OpTable) &&
+                  plugin.context_bytes == sizeof(Context),
               "%s comes from another build of luffy: build both again (npx luffy build --clean)", path.c_str());
   return plugin;
 }

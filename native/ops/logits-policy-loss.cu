@@ -23,6 +23,7 @@ struct LogitsLossCall {
   float* entropy;
   double* kept;  // metrics of the rows of this launch
   int64_t first, count;
+  FaultSink faults;
 };
 
 // What the second walk over a row needs: logit x becomes 2^y (slope y + constant), that of the token `chosen`.
@@ -31,20 +32,21 @@ struct RowGradient {
   bool masked;
 };
 
-// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN. As on the CPU the gradient is
+// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN, and leaves a fault. As on the CPU the gradient is
 // q (a + b log q) with q = e / sum and log q = y log(2) - log(sum), where a = (-g + share H) / temperature and b = share /
 // temperature; for the token 1 - q must not be a difference of rounded numbers.
 DEV void finish_row(const LogitsLossCall& call, int64_t i, const RowStatistics& row, RowGradient* gradient) {
   const int64_t r = call.first + i;
   const int64_t token = ld(call.tokens + r);
   const bool known = token >= 0 && token < call.columns;
+  if (!known) leave_fault(call.faults, FaultKind::token, r, static_cast<int32_t>(token), call.columns);
   const double temperature = call.temperature.exact;
   const double share = call.objective.entropy_share;
   const double log_prob = known ? row_log_prob(row, ld(call.logits + r * call.stride + token), temperature) : NAN;
   const double entropy = known ? row_entropy(row) : NAN;
   st(call.log_probs + r, static_cast<float>(log_prob));
   st(call.entropy + r, static_cast<float>(entropy));
-  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob);
+  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob, call.faults);
 
   const double a = (share * entropy - loss.gradient) / temperature;
   const double b = share / temperature;
@@ -141,6 +143,7 @@ void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double t
   call.inputs = policy_rows(inputs);
   call.log_probs = log_probs.f32();
   call.entropy = entropy.f32();
+  call.faults = context.fault_sink(FaultOp::logits_policy_loss);
   const int64_t most = rows < kRowsOfMetrics ? rows : kRowsOfMetrics;
   call.kept = context.scratch<double>(most * kMetricCount);
   for (call.first = 0; call.first < rows; call.first += kRowsOfMetrics) {
