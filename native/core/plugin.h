@@ -32,7 +32,7 @@ using PluginEntry = const Plugin* (*)();
 // The plugin in this file. Throws OpError when it does not load or belongs to another build. Never closed.
 const Plugin& load_plugin(const std::string& path);
 
-// A backend on device `ordinal` of a plugin. Throws OpError when there is no such device.
+// A backend on device `ordinal` of a plugin. Throws DeviceFailure when there is no such device.
 Backend plugin_backend(const Plugin& plugin, int ordinal);
 
 }  // namespace luffy
