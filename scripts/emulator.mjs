@@ -19,6 +19,13 @@ export const programs = {
   'rms-norm': ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'],
 }
 
+// Test files with a part that runs on the emulator only when `npm run test:emulator` asks for it.
+const longTests = [
+  'dist/test/emulator/**/*.test.js',
+  'dist/test/sampler/agreement.test.js',
+  'dist/test/training/golden-policies.test.js',
+]
+
 const sanitizers = {
   plain: ['-O2'],
   asan: ['-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize=vptr', '-fno-omit-frame-pointer'],
@@ -220,7 +227,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
   if (command === 'missing') {
     console.log(missing() ?? '')
   } else if (command === 'test') {
-    const tests = rest.length > 0 ? rest : ['dist/test/emulator/**/*.test.js']
+    const tests = rest.length > 0 ? rest : longTests
     const { status } = spawnSync(
       process.execPath,
       [join(root, 'node_modules/ava/entrypoints/cli.mjs'), '--timeout=9m', ...tests],
