@@ -9,6 +9,7 @@ import { type CompletionRow, checkpointSteps } from '../training/run-folder.js'
 import { type TrainEvent, train } from '../training/train.js'
 import type { ResolvedTrainConfig } from '../training/train-config.js'
 import { runDryRun } from './dry-run.js'
+import { fetchModel } from './fetch-model.js'
 import { loadTrainConfig } from './run-config.js'
 import { catchStopSignals } from './stop-signals.js'
 import { note, outliveReader, print } from './terminal.js'
@@ -35,6 +36,9 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
   for (const notice of notices) note(notice)
   if (options.resume) await checkResume(config)
   if (options.dryRun) return runDryRun(config)
+  // A run that goes on has its weights in its checkpoint.
+  const resumes = (await checkpointSteps(join(config.outputDir, config.runName))).length > 0
+  if (!resumes) await fetchModel(config.model)
   outliveReader()
   const progress = new Progress()
   let begun = false

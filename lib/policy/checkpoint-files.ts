@@ -91,10 +91,7 @@ export class Checkpoint {
         path: folder,
       })
     }
-    const config = withOverrides(await readPolicyConfig(folder), {
-      ...(ropeTheta === undefined ? {} : { ropeTheta }),
-      ...(maxPositions === undefined ? {} : { maxPositions }),
-    })
+    const config = withOverrides(await readPolicyConfig(folder), { ropeTheta, maxPositions })
     const opened = await openWeightFiles(folder)
     try {
       return new Checkpoint(folder, config, opened, options.strict ?? false)

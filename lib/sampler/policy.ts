@@ -22,6 +22,7 @@ import {
   writeCheckpoint,
 } from '../policy/checkpoint-write.js'
 import type { PolicyConfig, PolicyOptions } from '../policy/config.js'
+import { type DownloadProgress, modelFolder } from '../policy/hub.js'
 import { policyConfigFrom } from '../policy/hugging-face-config.js'
 import { checkSequence, checkTokens } from '../policy/packing.js'
 import { type FlatSink, initializeParameters, parameterLayout } from '../policy/parameters.js'
@@ -51,6 +52,8 @@ export interface PolicyLoadOptions {
   signal?: AbortSignal
   /** Told of each tensor; a promise is waited for. What it or `onWarning` throws ends the call (lib/callback.ts). */
   onProgress?: (progress: LoadProgress) => unknown
+  /** Told of what is fetched of a model of the hub. */
+  onDownload?: (progress: DownloadProgress) => unknown
   /** Told of tensors that the policy does not use. */
   onWarning?: (message: string) => unknown
 }
@@ -80,7 +83,8 @@ export class Policy {
   }
 
   /**
-   * Loads a Hugging Face folder (Qwen2, Qwen3, Llama).
+   * Loads a Hugging Face folder (Qwen2, Qwen3, Llama), or a model of the hub as `hf:owner/name[@revision]`. The weights
+   * are read piece by piece: no more than the parameters on the device and some MiB are ever held.
    *
    * @throws {ModelFileError} for files that are missing, torn, hostile or of an architecture that luffy does not have
    * @throws {OutOfMemoryError} when the parameters do not fit
@@ -94,6 +98,7 @@ export class Policy {
       'allowNonFinite',
       'signal',
       'onProgress',
+      'onDownload',
       'onWarning',
     ])
     checkPath(folder, 'folder')
@@ -101,17 +106,19 @@ export class Policy {
     const { ropeTheta, maxPositions } = options
     const allowNonFinite = checkBoolean(given.allowNonFinite ?? false, 'allowNonFinite')
     const onProgress = checkCallback<LoadProgress>(given.onProgress, 'onProgress')
+    const onDownload = checkCallback<DownloadProgress>(given.onDownload, 'onDownload')
     const onWarning = checkCallback<string>(given.onWarning, 'onWarning')
     const signal = checkSignal(given.signal, 'signal')
     return withDevice(given.device, async (device, owned) => {
-      const checkpoint = await Checkpoint.open(folder, { ropeTheta, maxPositions })
+      const source = await modelFolder(folder, { signal, onDownload })
+      const checkpoint = await Checkpoint.open(source, { ropeTheta, maxPositions })
       try {
         for (const warning of checkpoint.warnings) await tell(onWarning, warning)
         device.checkMemory(4 * checkpoint.layout.size, `${folder}: the policy`)
         const values = await filled(device, checkpoint.layout.size, sink =>
           checkpoint.read(sink, { allowNonFinite, signal, onProgress }),
         )
-        return new Policy(new PolicyModel(device, checkpoint.config, values), folder, owned)
+        return new Policy(new PolicyModel(device, checkpoint.config, values), source, owned)
       } finally {
         await checkpoint.close()
       }
