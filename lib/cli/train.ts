@@ -61,6 +61,12 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
       ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
     )
     if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
+    const troubles = ['timed out', 'worker failed'].flatMap(reason => {
+      const count = result.rewardReasons[reason] ?? 0
+      return count === 0 ? [] : `${count} ${reason}`
+    })
+    if (troubles.length > 0)
+      print(`answers that could not be checked and count as wrong: ${troubles.join(', ')}`)
     if (result.step > config.maxSteps) {
       print(printable(`nothing done: already at step ${result.step}, see ${result.checkpoint}`))
       return 0

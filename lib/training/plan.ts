@@ -89,7 +89,10 @@ export interface TrainPlan extends CheckedSetup {
 export async function planTrain(config: ResolvedTrainConfig, given?: Task): Promise<TrainPlan> {
   const task = given === undefined ? await namedTask(config, undefined) : checkTask(given)
   const bestBy = bestSetOf(config, task)
-  const { folder, exists, checkpoint, notices } = await TrainingRun.inspect({ ...config, bestBy })
+  const { folder, exists, checkpoint, notices } = await TrainingRun.inspect(
+    { ...config, bestBy },
+    task.fingerprints,
+  )
   const setup = await checkSetup(config, { task, folder: checkpoint?.folder })
   const method = resolveMethod(config.method)
   const demonstrations = method.demonstrations ? config.demonstrationsPerPrompt : 0
