@@ -17,6 +17,8 @@ export interface StepMetrics {
   rewardNulls?: number
   /** Rewards whose function threw or gave no finite number. */
   rewardFailures?: number
+  /** Rewards by the reason that was given for them; `other` where they are too many to tell apart. */
+  rewardReasons?: Record<string, number>
   /** Mean reward per reward function. */
   rewardMeans?: Record<string, number>
   /** Share of groups with all / some / none of the on-policy samples solved. */
@@ -88,7 +90,7 @@ export interface StepMetrics {
   evaluation?: Record<string, number>
 }
 
-type ScalarMetric = Exclude<keyof StepMetrics, 'rewardMeans' | 'evaluation'>
+type ScalarMetric = Exclude<keyof StepMetrics, 'rewardMeans' | 'rewardReasons' | 'evaluation'>
 
 // `satisfies` makes the compiler ask for a name when a metric is added.
 const NAMES = {
@@ -157,6 +159,9 @@ export function metricRecord(metrics: StepMetrics): MetricRecord {
   }
   for (const [name, value] of Object.entries(metrics.rewardMeans ?? {})) {
     record[`rewards/${name}/mean`] = finiteOrNull(value)
+  }
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    record[`rewards/reason/${reason.replaceAll(' ', '_')}`] = count
   }
   for (const [name, value] of Object.entries(metrics.evaluation ?? {})) {
     record[`eval_${name}`] = finiteOrNull(value)

@@ -83,7 +83,7 @@ export async function rollOut(
     groups,
     rows,
     memberRows,
-    notice: failureNotice(scored),
+    notice: failureNotice(scored) ?? timeoutNotice(scored),
     metrics: {
       ...lengthMetrics(sampled),
       // The groups of an update tell of rewards only where every member is in them.
@@ -93,6 +93,7 @@ export async function rollOut(
       sampledTokensPerSecond: sampled.length > 0 ? sampledTokens / rolloutSeconds : 0,
       rewardNulls: scored.nullCount,
       rewardFailures: scored.failedCount,
+      rewardReasons: countedReasons(scored.reasonCounts),
       droppedDemonstrations: demonstrated.dropped,
     },
   }
@@ -112,6 +113,28 @@ function trained(
     groups: chosen.map(members => ({ members: members.map(({ source: _, ...member }) => member) })),
     memberRows: chosen.flat().map(({ tokens }) => rowOf.get(tokens)),
   }
+}
+
+/** Names under which reasons are counted. */
+const mostReasons = 20
+/** Reasons are words; what carries numbers or texts of its own would make a metric of each. */
+const plainReason = /^[a-z][a-z _-]{0,39}$/i
+
+function countedReasons(counts: Readonly<Record<string, number>>): Record<string, number> {
+  const counted: Record<string, number> = {}
+  for (const [reason, count] of Object.entries(counts)) {
+    const isNamed = plainReason.test(reason) && Object.keys(counted).length < mostReasons
+    const name = isNamed || Object.hasOwn(counted, reason) ? reason : 'other'
+    counted[name] = (counted[name] ?? 0) + count
+  }
+  return counted
+}
+
+/** Said where more than one in twenty answers took too long: the reward says little then. */
+function timeoutNotice({ reasonCounts, rewards }: ScoredCompletions): string | undefined {
+  const timedOut = reasonCounts['timed out'] ?? 0
+  if (timedOut * 20 <= rewards.length) return undefined
+  return `checking timed out on ${timedOut} of ${rewards.length} responses, which count as wrong`
 }
 
 async function sampleResponses(

@@ -51,6 +51,8 @@ export interface TrainResult {
   step: number
   /** Accuracy by evaluation set at the end. */
   accuracy: Record<string, number>
+  /** How often this call met each reason of a reward, such as `timed out`. */
+  rewardReasons: Record<string, number>
 }
 
 /**
@@ -108,7 +110,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
   // A new run loads its model before its folder is made, so that a model that cannot be trained leaves nothing behind.
   const load = (folder: string) => Learner.load(folder, resolved, task, device, signal)
   await using first = (await isNew(resolved)) ? await load(resolved.model) : undefined
-  await using run = await TrainingRun.open(resolved, device)
+  await using run = await TrainingRun.open(resolved, device, task.fingerprints)
   await using learner = run.checkpoint
     ? await load(run.checkpoint.folder)
     : (first ?? (await load(resolved.model)))
@@ -124,7 +126,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
       throw error
     }
   }
-  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit }
+  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit, reasons: {} }
   try {
     await emit({
       type: 'start',
@@ -144,7 +146,13 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
     const checkpoint = run.newest ?? (await save(context))
     await emit({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
     const accuracy = run.evaluation?.accuracy ?? {}
-    return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
+    return {
+      runFolder: run.folder.path,
+      checkpoint,
+      step: run.step,
+      accuracy,
+      rewardReasons: context.reasons,
+    }
   } catch (error) {
     throw await ended(context, error, failure)
   }
@@ -195,7 +203,13 @@ async function alreadyDone(config: ResolvedTrainConfig): Promise<TrainResult | u
   const { folder, checkpoint } = await TrainingRun.inspect(config)
   if (checkpoint === undefined || checkpoint.step <= config.maxSteps) return undefined
   const accuracy = await TrainingRun.accuracyAt(checkpoint.folder)
-  return { runFolder: folder, checkpoint: checkpoint.folder, step: checkpoint.step, accuracy }
+  return {
+    runFolder: folder,
+    checkpoint: checkpoint.folder,
+    step: checkpoint.step,
+    accuracy,
+    rewardReasons: {},
+  }
 }
 
 /** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */
@@ -213,6 +227,8 @@ interface Context {
   run: TrainingRun
   signal: AbortSignal | undefined
   emit: (event: TrainEvent) => Promise<void>
+  /** Reasons of rewards so far. */
+  reasons: Record<string, number>
   /** The step that is being done. */
   attempt?: FailedStep
 }
@@ -260,6 +276,9 @@ async function step(context: Context, number: number): Promise<void> {
   const trained =
     (metrics.onPolicyTokens ?? 0) + (metrics.offPolicyTokens ?? 0) + (metrics.supervisedTokens ?? 0)
   metrics.tokensPerSecond = trained / seconds
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    context.reasons[reason] = (context.reasons[reason] ?? 0) + count
+  }
   await run.completeStep(metrics, config.logCompletions ? rollout.rows : [])
   await emit({ type: 'step', step: number, metrics, samples: rollout.rows })
 }
