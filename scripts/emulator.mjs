@@ -15,10 +15,24 @@ import { translatePtx } from './ptx-to-cpp.mjs'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = join(root, 'build/emulator')
 
-// Sources of each program, beside the emulator itself and native/core/check.cpp.
+// CUDA sources of each program, beside the emulator itself and native/core/check.cpp, and its C++ sources.
 export const programs = {
-  zoo: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
-  'rms-norm': ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'],
+  zoo: {
+    kernels: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
+  },
+  'rms-norm': { kernels: ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'] },
+  'kernel-tests': backendProgram('kernelTests'),
+  'kernel-bench': backendProgram('kernelBench'),
+}
+
+// A program over the whole CUDA backend, as CMake makes it for cards.
+function backendProgram(name) {
+  const { sources } = readNativeSources()
+  const all = [...sources.cuda, ...sources.programCore, ...sources[name]]
+  return {
+    kernels: all.filter(source => source.endsWith('.cu')),
+    rest: all.filter(source => source.endsWith('.cpp')),
+  }
 }
 
 const sanitizers = {
@@ -178,21 +192,24 @@ export async function buildProgram(program, flavour = 'plain', ptxArch = null) {
     throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
-  const flags = [...common, ...warnings, ...sanitizers[flavour], '-DLUFFY_BACKEND=cuda', ...include]
+  // Those of the backend are the plugin's objects.
+  const flags = sources.rest
+    ? backendFlags(flavour, include)
+    : [...common, ...warnings, ...sanitizers[flavour], '-DLUFFY_BACKEND=cuda', ...include]
   // The runtime is never instrumented: one object serves every flavour.
   const runtimeFlags = [...common, ...warnings, '-O2', ...include]
   const objects = await inParallel([
-    ...kernelJobs(sources, flags, flavour, ptxArch),
+    ...kernelJobs(sources.kernels, flags, flavour, ptxArch),
     ...emulatorJobs(runtimeFlags),
-    ...readNativeSources().sources.pluginCore.map(
-      source => () => compile(source, runtimeFlags, basename(source, '.cpp')),
+    ...[...readNativeSources().sources.pluginCore, ...(sources.rest ?? [])].map(
+      source => () => compile(source, [...runtimeFlags, '-DLUFFY_BACKEND=cuda'], basename(source, '.cpp')),
     ),
   ])
   const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
   const path = join(folder, `${program}-${mark}-${sha(...objects)}`)
   if (existsSync(path)) return path
   const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
-  await run('g++', [...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  await run('g++', [...link, '-pthread', ...objects, '-ldl', '-o', `${path}.${process.pid}`])
   renameSync(`${path}.${process.pid}`, path)
   return path
 }
@@ -206,6 +223,15 @@ export function cudaSources() {
   }
 }
 
+const visible = ['-fvisibility=hidden', '-DLUFFY_BACKEND=cuda', '-DLUFFY_PLUGIN_NAME="emulated"']
+const backendFlags = (flavour, include) => [
+  ...common,
+  ...warnings,
+  ...sanitizers[flavour],
+  ...visible,
+  ...include,
+]
+
 // Builds the emulated device, build/emulator/luffy_emulated.so: the CUDA backend's own sources on the emulator. With an
 // architecture its leg B instead, which runs the PTX that nvcc made for it.
 export async function buildPlugin(flavour = 'plain', ptxArch = null) {
@@ -213,8 +239,7 @@ export async function buildPlugin(flavour = 'plain', ptxArch = null) {
   if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
-  const visible = ['-fvisibility=hidden', '-DLUFFY_BACKEND=cuda', '-DLUFFY_PLUGIN_NAME="emulated"']
-  const flags = [...common, ...warnings, ...sanitizers[flavour], ...visible, ...include]
+  const flags = backendFlags(flavour, include)
   const runtimeFlags = [...common, ...warnings, '-O2', ...include]
   const { kernels, rest } = cudaSources()
   const objects = await inParallel([
