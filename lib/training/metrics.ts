@@ -17,6 +17,8 @@ export interface StepMetrics {
   rewardNulls?: number
   /** Rewards whose function threw or gave no finite number. */
   rewardFailures?: number
+  /** Rewards by the reason that was given for them; `other` where they are too many to tell apart. */
+  rewardReasons?: Record<string, number>
   /** Mean reward per reward function. */
   rewardMeans?: Record<string, number>
   /** Share of groups with all / some / none of the on-policy samples solved. */
@@ -95,7 +97,10 @@ export interface StepMetrics {
   evaluation?: Record<string, number>
 }
 
-type ScalarMetric = Exclude<keyof StepMetrics, 'rewardMeans' | 'evaluation' | 'demonstrationWeights'>
+type ScalarMetric = Exclude<
+  keyof StepMetrics,
+  'rewardMeans' | 'rewardReasons' | 'evaluation' | 'demonstrationWeights'
+>
 
 /** The logged name of `demonstrationWeights`. */
 export const weightsName = 'luffy/off_weight_histogram'
@@ -171,6 +176,9 @@ export function metricRecord(metrics: StepMetrics): MetricRecord {
   if (metrics.demonstrationWeights !== undefined) record[weightsName] = metrics.demonstrationWeights
   for (const [name, value] of Object.entries(metrics.rewardMeans ?? {})) {
     record[`rewards/${name}/mean`] = finiteOrNull(value)
+  }
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    record[`rewards/reason/${reason.replaceAll(' ', '_')}`] = count
   }
   for (const [name, value] of Object.entries(metrics.evaluation ?? {})) {
     record[`eval_${name}`] = finiteOrNull(value)
