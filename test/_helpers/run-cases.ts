@@ -6,7 +6,7 @@ import type { TestFn } from 'ava'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
-import { exportCases } from './case-export.js'
+import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits, type Tolerance } from './compare.js'
 import { Guarded } from './guarded.js'
 import type { OpDevices } from './op-devices.js'
@@ -24,9 +24,26 @@ const emulatedBytes = 1e6
 const emulatedFlops = 1e7
 
 // A folder: the cases are written there as case files instead of being run (scripts/gpu-pack.mjs).
-const exportFolder = process.env.LUFFY_EXPORT_CASES
+export const exportFolder = process.env.LUFFY_EXPORT_CASES
 /** Files that go to a card stay small: the largest cases are left out. */
 const exportedBytes = 2e6
+
+/** Instead of a table's tests: one that writes its case file, where LUFFY_EXPORT_CASES asks for it. */
+export function exporting(
+  test: TestFn,
+  devices: OpDevices,
+  cases: readonly OpCase[],
+  mark: string,
+  write: (device: Device, path: string, stem: string) => void,
+): void {
+  const stem = basename(fileURLToPath(test.meta.file), '.test.js')
+  test(`exported${mark}`, t => {
+    const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
+    if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
+    write(device, join(exportFolder as string, `${stem}${mark}.cases`), stem)
+    t.true(cases.length > 0)
+  })
+}
 
 /** One test for each case. */
 export function testCases(
@@ -37,15 +54,22 @@ export function testCases(
 ): void {
   if (cases.length === 0) throw new Error('no cases to test')
   if (exportFolder !== undefined) {
-    const stem = basename(fileURLToPath(test.meta.file), '.test.js')
-    test('exported', t => {
-      const path = join(exportFolder, `${stem}.cases`)
-      const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
-      if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
-      const chosen = cases.filter(({ bytes }) => bytes < exportedBytes)
-      exportCases(path, stem, device, chosen, tolerances)
-      t.true(chosen.length > 0)
-    })
+    exporting(test, devices, cases, '', (device, path, stem) =>
+      exportCases(
+        path,
+        stem,
+        device,
+        cases.filter(({ bytes }) => bytes < exportedBytes),
+        i => new CounterRandom(1, 'case', i),
+        (oneCase, name) => {
+          const dtype = oneCase.outputs[name]?.dtype
+          if (dtype === 'bfloat16' || dtype === 'float16') return 'bits 0' // casts: their references are bits
+          const tolerance = tolerances[name]
+          if (tolerance === undefined) throw new Error(`${oneCase.name}, ${name}: no tolerance`)
+          return measureOf(tolerance)
+        },
+      ),
+    )
     return
   }
   for (const [i, oneCase] of cases.entries()) {
