@@ -3,12 +3,15 @@ import test from 'ava'
 import { opChainsTokenizer } from '../../lib/data/op-chains/index.js'
 import {
   type GroupMember,
+  type Method,
+  methods,
   opChainsTask,
   type Policy,
   type TrainConfig,
   Trainer,
   type TrainerOptions,
 } from '../../lib/index.js'
+import { TokenKind } from '../../lib/ops/policy-objective.js'
 import { rollOutStep } from '../../lib/training/dynamic-sampling.js'
 import { prefixShare } from '../../lib/training/prefix.js'
 import type { StepContext } from '../../lib/training/responses.js'
@@ -167,6 +170,35 @@ test('a prefix: its tokens are the trace, off-policy; what follows is sampled, w
       t.deepEqual([...new Set(rows.filter((_, i) => i % 4 === 3).map(({ source }) => source))], [...kinds])
     })
   }
+})
+
+test('a hint that shortens (UFT, arXiv 2505.16984) is a method of the caller: supervised prefix, sampled rest', async t => {
+  const uft: Method = {
+    ...methods.grpo,
+    name: 'uft',
+    demonstrations: true,
+    demonstrationTokens: 'supervised',
+    objective: { ...methods.grpo.objective, sftCoef: 0.001 },
+    at: step => ({ prefix: 1 / (step + 1) }),
+  }
+  await withStep({ method: uft }, async (context, task, trainer) => {
+    for (const step of [1, 3]) {
+      const moment = trainer.at(step)
+      const { groups } = await rollOut({ ...context, moment }, task.training.slice(0, 2))
+      const prepared = await trainer.prepare(groups, { step })
+      for (const [g, group] of prepared.members.entries()) {
+        const trace = task.tokenizer.encode(task.training[g]?.demonstration as string)
+        const kinds = [...(group.at(-1)?.kinds ?? [])]
+        t.is(
+          kinds.filter(kind => kind === TokenKind.supervised).length,
+          Math.round(trace.length / (step + 1)),
+        )
+        t.is(kinds.at(-1), TokenKind.onPolicy)
+      }
+      const { supervisedTokens = 0, onPolicyTokens = 0 } = await trainer.trainStep(prepared)
+      t.true(supervisedTokens > 0 && onPolicyTokens > supervisedTokens)
+    }
+  })
 })
 
 test('responses that are cut: kept, without tokens, without advantage, or out of their group', async t => {
