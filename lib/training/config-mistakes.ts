@@ -6,7 +6,8 @@ type Node = z.core.JSONSchema.BaseSchema
 
 /** One line per mistake. `schema`: the JSON Schema of what is checked; `config`: what was given. */
 export function mistakesOf(issues: readonly z.core.$ZodIssue[], config: unknown, schema: Node): string[] {
-  return issues.flatMap(issue => mistakeOf(issue, [], config, schema))
+  // One value can break several rules; what it should be is said once.
+  return [...new Set(issues.flatMap(issue => mistakeOf(issue, [], config, schema)))]
 }
 
 function mistakeOf(
@@ -93,9 +94,13 @@ function nodeAt(schema: Node, path: readonly PropertyKey[]): Node {
     const forms = [node, ...((node.anyOf ?? []) as Node[])]
     const inner = forms.flatMap(form => {
       const list = form.prefixItems ?? (form.items === undefined ? undefined : [form.items])
-      return (typeof key === 'number' ? (list?.[key] ?? list?.[0]) : form.properties?.[String(key)]) ?? []
+      return (
+        (typeof key === 'number'
+          ? (list?.[key] ?? list?.[0])
+          : (form.properties?.[String(key)] ?? form.additionalProperties)) ?? []
+      )
     })[0]
-    if (inner === undefined) return {}
+    if (typeof inner !== 'object') return {}
     node = inner as Node
   }
   return node
@@ -115,7 +120,7 @@ function valueAt(config: unknown, path: readonly PropertyKey[]): unknown {
 
 /** The configuration without the options that are wrong, so that the others can be checked against each other. */
 export function withoutMistakes(config: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
-  const copy = structuredClone(config)
+  const copy = copyOf(config)
   for (const { path, ...issue } of issues) {
     // A wrong element takes its list along, a wrong member of one of several forms its group.
     const names = path.findIndex(key => typeof key === 'number')
@@ -127,6 +132,14 @@ export function withoutMistakes(config: unknown, issues: readonly z.core.$ZodIss
     for (const key of keys) delete (group as Record<PropertyKey, unknown>)[key]
   }
   return copy
+}
+
+// Groups and lists are copied; what else may stand in them is nobody's to copy.
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf)
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    return value
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
 }
 
 /** The option that a line of `mistakesOf` is about. */

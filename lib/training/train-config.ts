@@ -1,7 +1,8 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
 import { ConfigError } from '../errors.js'
-import { methods, resolveMethod } from '../methods/index.js'
+import { type MethodName, methods, resolveMethod } from '../methods/index.js'
+import type { Method } from '../methods/method.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { describeValue, nearestName } from '../options.js'
@@ -24,6 +25,8 @@ const schema = z.strictObject({
   ropeTheta: z.number().positive().optional(),
   maxPositions: count.optional(),
   method: z.enum(Object.keys(methods) as [keyof typeof methods]).default('luffy'),
+  /** The method's own numbers, such as sftSteps of sftThenRl. */
+  methodOptions: z.record(z.string(), z.number()).default({}),
   task: z
     .strictObject({
       name: z.literal('op-chains').default('op-chains'),
@@ -83,6 +86,11 @@ const schema = z.strictObject({
       reduction: z
         .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
         .optional(),
+      sftReduction: z
+        .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
+        .optional(),
+      policyCoef: z.number().min(0).optional(),
+      sftCoef: z.number().min(0).optional(),
       entropyCoef: z.number().optional(),
     })
     .prefault({}),
@@ -114,8 +122,9 @@ const schema = z.strictObject({
   gradientCheckpointing: z.boolean().default(false),
 })
 
-export type TrainConfig = z.input<typeof schema>
-export type ResolvedTrainConfig = z.output<typeof schema>
+/** As in a file; in code, `method` may also be a Method of your own. */
+export type TrainConfig = Omit<z.input<typeof schema>, 'method'> & { method?: MethodName | Method }
+export type ResolvedTrainConfig = Omit<z.output<typeof schema>, 'method'> & { method: MethodName | Method }
 
 /** One option of a configuration. */
 export interface TrainOption {
@@ -163,22 +172,27 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
 
 /** The same, with what there is to say about it. Names of TRL and verl are taken too (config-aliases.ts). */
 export function readTrainConfig(config: unknown): ReadTrainConfig {
-  const { config: translated, notices, mistakes } = translateAliases(config, knownNames)
+  const { own, rest } = ownMethod(config)
+  const { config: translated, notices, mistakes } = translateAliases(rest, optionNames)
   const areTranslated = mistakes.length === 0
   const result = schema.safeParse(translated)
   const issues = result.error?.issues ?? []
   mistakes.push(...mistakesOf(issues, translated, z.toJSONSchema(schema, { io: 'input' })))
   // Options that are right by themselves are held against each other even where others are wrong.
-  const rest = result.success ? result : schema.safeParse(besideMistakes(translated, issues))
+  const others = result.success ? result : schema.safeParse(besideMistakes(translated, issues))
   const wrong = mistakes.map(optionOf)
-  const suits = rest.success && areTranslated ? relationMistakes(rest.data) : []
+  const suits = others.success && areTranslated ? relationMistakes(withMethod(others.data, own)) : []
   mistakes.push(
     ...suits.filter(({ options }) => !options.some(name => wrong.includes(name))).map(({ text }) => text),
   )
   if (!result.success || mistakes.length > 0) {
     throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
   }
-  return { config: result.data, notices }
+  return { config: withMethod(result.data, own), notices }
+}
+
+function withMethod(config: z.output<typeof schema>, own: Method | undefined): ResolvedTrainConfig {
+  return own === undefined ? config : { ...config, method: own }
 }
 
 function besideMistakes(config: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
@@ -217,6 +231,16 @@ function relationMistakes(resolved: ResolvedTrainConfig): { options: string[]; t
   return mistakes
 }
 
+/** A method that is an object and no name, and the configuration without it. */
+function ownMethod(config: unknown): { own: Method | undefined; rest: unknown } {
+  const given = config as { method?: unknown } | null | undefined
+  if (typeof given !== 'object' || typeof given?.method !== 'object' || given.method === null) {
+    return { own: undefined, rest: config }
+  }
+  const { method, ...rest } = given
+  return { own: resolveMethod(method), rest }
+}
+
 /**
  * The set by which the best checkpoint of a task is chosen; undefined where the task has none.
  *
@@ -242,7 +266,7 @@ export function bestSetOf(
 const usualBest = 'hard'
 
 /** The option names at a path of the schema. */
-function knownNames(path: readonly PropertyKey[]): string[] {
+export function optionNames(path: readonly PropertyKey[]): string[] {
   let node: unknown = schema
   for (const key of path) node = shapeOf(node)?.[String(key)]
   return Object.keys(shapeOf(node) ?? {})
@@ -257,18 +281,13 @@ function shapeOf(node: unknown): Record<string, unknown> | undefined {
 
 /** What a configuration asks of the trainer. */
 export function trainerOptionsOf(config: ResolvedTrainConfig): TrainerOptions {
-  const method = resolveMethod(config.method)
-  // The default divisor is the longest response allowed times the update's sequences, so that it is the same for all updates.
-  const divisor = config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate
-  const reduction = config.objective.reduction ?? method.objective.reduction
-  const objective =
-    reduction?.kind === 'constant' && reduction.divisor === undefined
-      ? { ...config.objective, reduction: { kind: 'constant' as const, divisor } }
-      : config.objective
   return {
-    method,
-    objective: dropUndefined(objective),
+    method: config.method,
+    methodOptions: config.methodOptions,
+    objective: dropUndefined(config.objective),
     advantages: dropUndefined(config.advantages),
+    // The longest response allowed times the update's sequences, so that it is the same for all updates.
+    defaultDivisor: config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate,
     optimizer: {
       learningRate: config.learningRate,
       betas: config.adamBetas,

@@ -147,12 +147,12 @@ export class TrainingRun {
   }
 
   /** Logs the accuracy of the policy as it stands; with the checkpoint of this step it decides which is the best. */
-  async evaluated(accuracy: Record<string, number>): Promise<void> {
+  async evaluated(accuracy: Record<string, number>, seconds: number): Promise<void> {
     this.evaluation = { step: this.step, accuracy }
     const evaluation = Object.fromEntries(
       Object.entries(accuracy).map(([set, mean]) => [`accuracy/${set}`, mean]),
     )
-    await this.folder.appendMetrics({ step: this.step, evaluation })
+    await this.folder.appendMetrics({ step: this.step, evaluation, evaluationSeconds: seconds })
     if (this.newest !== undefined) await this.#markBest()
   }
 

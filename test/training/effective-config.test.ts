@@ -9,7 +9,7 @@ const shown = (given: object) => effectiveConfig(resolveTrainConfig({ model: 'm'
 
 test("the method's values, the model's and the machine's are shown", t => {
   const { config, off } = shown({})
-  t.deepEqual(config.objective, {
+  t.like(config.objective, {
     clip: false,
     logRatioClamp: 20,
     shaping: { kind: 'regularized', gamma: 0.1 },
@@ -28,6 +28,12 @@ test("the method's values, the model's and the machine's are shown", t => {
   t.true((config.maxTokensPerMicroBatch as number) >= 1024)
   t.deepEqual(off, ['objective.dualClip', 'objective.offPolicyCap'])
   t.is(effectiveConfig(resolveTrainConfig({ model: 'm' }), policy, undefined).config.threads, undefined)
+})
+
+test('a method that changes its objective by the step keeps it', t => {
+  const { config, off } = shown({ method: 'sftThenRl', objective: { entropyCoef: 0.5 } })
+  t.deepEqual([config.objective, config.advantages, off], [{ entropyCoef: 0.5 }, {}, []])
+  t.true(Object.keys(config.methodOptions).length > 0, 'its numbers are shown')
 })
 
 test('what was given stays, and what is shown means the same', t => {

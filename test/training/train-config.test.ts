@@ -84,6 +84,7 @@ test('each mistake says what is expected and what came, in words', t => {
     [{ adamBetas: [0.9, 2] }, 'adamBetas.1: expected a number from 0 to 1, got 2'],
     [{ maskTruncated: 'yes' }, 'maskTruncated: expected true or false, got "yes"'],
     [{ model: 7 }, 'model: expected a text, got 7'],
+    [{ model: () => 7 }, 'model: expected a text, got a function'],
     [{ model: undefined }, 'model: is missing, expected a text'],
     [{ runName: 'a/b' }, 'runName: expected one path component, got "a/b"'],
     [
@@ -98,7 +99,7 @@ test('each mistake says what is expected and what came, in words', t => {
     ],
     [
       { objective: 3 },
-      'objective: expected options (clip, dualClip, logRatioClamp, shaping, offPolicyCap, reduction, entropyCoef), got 3',
+      'objective: expected options (clip, dualClip, logRatioClamp, shaping, offPolicyCap, reduction, sftReduction, policyCoef, sftCoef, entropyCoef), got 3',
     ],
     [
       { task: { name: 'mytask' } },
