@@ -92,7 +92,7 @@ test('a dry run and validate fail as the run would, and leave nothing', async t 
       ['train'],
       { loss_type: 'dapo', 'objective.reduction.kind': 'token-mean' },
       2,
-      /loss_type: is another name of/,
+      /--set loss_type=dapo: is another name of/,
     ],
   ]
   for (const [[name = '', ...options], more, code, line] of cases) {
