@@ -88,10 +88,10 @@ static dim3 swiglu_grid(int64_t threads) {
 }
 
 void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
-  check_rows("swiglu", "out", out, DType::f32, -1, -1);
+  check_matrix("swiglu", "out", out, DType::f32, -1, -1);
   const int64_t rows = out.shape[0];
   const int64_t columns = out.shape[1];
-  check_rows("swiglu", "gateUp", gate_up, DType::f32, rows, 2 * columns);
+  check_matrix("swiglu", "gateUp", gate_up, DType::f32, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
   const auto stream = static_cast<cudaStream_t>(context.stream);
   const bool wide = columns % 4 == 0 && is_aligned(gate_up) && is_aligned(out);
@@ -107,11 +107,11 @@ void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
 }
 
 void swiglu_backward(Context& context, Tensor grad_out, Tensor gate_up, Tensor grad_gate_up) {
-  check_rows("swiglu", "gradOut", grad_out, DType::f32, -1, -1);
+  check_matrix("swiglu", "gradOut", grad_out, DType::f32, -1, -1);
   const int64_t rows = grad_out.shape[0];
   const int64_t columns = grad_out.shape[1];
-  check_rows("swiglu", "gateUp", gate_up, DType::f32, rows, 2 * columns);
-  check_rows("swiglu", "gradGateUp", grad_gate_up, DType::f32, rows, 2 * columns);
+  check_matrix("swiglu", "gateUp", gate_up, DType::f32, rows, 2 * columns);
+  check_matrix("swiglu", "gradGateUp", grad_gate_up, DType::f32, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
   const auto stream = static_cast<cudaStream_t>(context.stream);
   const bool wide = columns % 4 == 0 && is_aligned(gate_up) && is_aligned(grad_out) && is_aligned(grad_gate_up);
