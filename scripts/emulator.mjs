@@ -22,7 +22,6 @@ export const programs = {
 // Test files with a part that runs on the emulator only when `npm run test:emulator` asks for it.
 const longTests = [
   'dist/test/emulator/**/*.test.js',
-  'dist/test/sampler/agreement.test.js',
   'dist/test/training/golden-policies.test.js',
 ]
 
