@@ -115,7 +115,7 @@ export class Device {
     return this.#adopt(new Tensor(this, handle, dtype, [...shape], sizeOf(shape.slice(1))))
   }
 
-  zeros(shape: Shape, dtype: 'float32' | 'int32' = 'float32'): Tensor {
+  zeros(shape: Shape, dtype: 'float32' | 'int32' | 'bfloat16' = 'float32'): Tensor {
     const tensor = this.empty(shape, dtype)
     this.ops.fill(this.handle, tensor.handle, 0)
     return tensor

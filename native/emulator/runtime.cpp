@@ -207,7 +207,10 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* poi
 
 cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   LUFFY_RUNTIME_LOCK;
-  note_call("copy %s %zu", kind == cudaMemcpyHostToDevice ? "in" : kind == cudaMemcpyDeviceToHost ? "out" : "inside",
+  note_call("copy %s %zu",
+            kind == cudaMemcpyHostToDevice   ? "in"
+            : kind == cudaMemcpyDeviceToHost ? "out"
+                                             : "inside",
             bytes);
   return remember(copy_now_or_later(target, source, bytes, kind, stream));
 }

@@ -381,10 +381,7 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
   const char* op = "kv-cache-append";
   const Cache cache = read_cache(op, key_cache, value_cache);
   const int64_t width = int64_t{cache.groups} * cache.dim;
-  check_rows(op, "k", k, DType::f32, -1, width);
-  const int64_t tokens = k.shape[0];
-  check_rows(op, "v", v, DType::f32, tokens, width);
-  check_vector(op, "slots", slots, DType::i32, tokens);
+  const int64_t tokens = check_cache_rows(op, cache, k, v, slots);
   if (tokens == 0 || width == 0) return;
   const bool wide = cache.dim % 4 == 0 && is_pack_aligned(k) && is_pack_aligned(v) &&
                     reinterpret_cast<uintptr_t>(cache.values) % 16 == 0;

@@ -9,15 +9,16 @@ namespace cuda {
 
 void embedding_forward(Context& context, Tensor tokens, Tensor table, Tensor out) {
   check_vector("embedding", "tokens", tokens, DType::i32, -1);
-  check_matrix("embedding", "table", table, DType::f32, -1, -1);
-  check_matrix("embedding", "out", out, DType::f32, tokens.shape[0], table.shape[1]);
+  const DType dtype = activation_dtype(table);
+  check_matrix("embedding", "table", table, dtype, -1, -1);
+  check_matrix("embedding", "out", out, dtype, tokens.shape[0], table.shape[1]);
   copy_indexed_rows(context, FaultOp::embedding, table, tokens, out);
 }
 
 void embedding_backward(Context& context, Tensor tokens, Tensor grad_out, Tensor grad_table) {
   check_vector("embedding", "tokens", tokens, DType::i32, -1);
   check_matrix("embedding", "gradTable", grad_table, DType::f32, -1, -1);
-  check_matrix("embedding", "gradOut", grad_out, DType::f32, tokens.shape[0], grad_table.shape[1]);
+  check_matrix("embedding", "gradOut", grad_out, activation_dtype(grad_out), tokens.shape[0], grad_table.shape[1]);
   add_indexed_rows(context, FaultOp::embedding, "embedding", grad_out, tokens, grad_table);
 }
 

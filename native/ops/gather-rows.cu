@@ -8,7 +8,7 @@ namespace luffy {
 namespace cuda {
 
 void gather_rows_forward(Context& context, Tensor x, Tensor rows, Tensor out) {
-  const DType dtype = x.dtype == DType::i32 ? DType::i32 : DType::f32;
+  const DType dtype = x.dtype == DType::i32 ? DType::i32 : activation_dtype(x);
   check_matrix("gather-rows", "x", x, dtype, -1, -1);
   check_vector("gather-rows", "rows", rows, DType::i32, -1);
   check_matrix("gather-rows", "out", out, dtype, rows.shape[0], x.shape[1]);
@@ -16,9 +16,10 @@ void gather_rows_forward(Context& context, Tensor x, Tensor rows, Tensor out) {
 }
 
 void gather_rows_backward(Context& context, Tensor grad_out, Tensor rows, Tensor grad_x) {
-  check_matrix("gather-rows", "gradX", grad_x, DType::f32, -1, -1);
+  const DType dtype = activation_dtype(grad_x);
+  check_matrix("gather-rows", "gradX", grad_x, dtype, -1, -1);
   check_vector("gather-rows", "rows", rows, DType::i32, -1);
-  check_matrix("gather-rows", "gradOut", grad_out, DType::f32, rows.shape[0], grad_x.shape[1]);
+  check_matrix("gather-rows", "gradOut", grad_out, dtype, rows.shape[0], grad_x.shape[1]);
   add_indexed_rows(context, FaultOp::gather_rows, "gather-rows", grad_out, rows, grad_x);
 }
 

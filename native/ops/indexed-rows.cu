@@ -14,19 +14,20 @@ constexpr int kIndexedBlock = 256;
 constexpr int kColumnsOfWarp = 128;
 constexpr int kTermsInFlight = 8;
 
-template <bool wide>
+// Four-byte elements as their bits, bfloat16 as float32.
+template <class T, bool wide, class Nothing>
 KERNEL(kIndexedBlock)
-copy_indexed_rows_kernel(const uint32_t* table, int64_t table_rows, const int32_t* index, int64_t rows, int64_t columns,
-                         uint32_t nothing, uint32_t* out, FaultSink faults) {
+copy_indexed_rows_kernel(const T* table, int64_t table_rows, const int32_t* index, int64_t rows, int64_t columns,
+                         Nothing nothing, T* out, FaultSink faults) {
   const int64_t fours = (columns + 3) / 4;
   for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
     const int64_t row = i / fours;
     const int64_t column = 4 * (i - row * fours);
     const int64_t left = columns - column;
     const int64_t from = ld(index + row);
-    Pack<uint32_t> four{{nothing, nothing, nothing, nothing}};
+    Pack<Nothing> four{{nothing, nothing, nothing, nothing}};
     if (from >= 0 && from < table_rows) {
-      four = load_four<wide>(table + from * columns + column, left, 0u);
+      four = load_four<wide>(table + from * columns + column, left, Nothing(0));
     } else if (column == 0) {
       leave_fault(faults, FaultKind::index, row, static_cast<int32_t>(from), table_rows);
     }
@@ -34,9 +35,9 @@ copy_indexed_rows_kernel(const uint32_t* table, int64_t table_rows, const int32_
   }
 }
 
-template <bool wide>
+template <class T, class Sum, bool wide>
 KERNEL(kIndexedBlock)
-add_indexed_rows_kernel(const uint64_t* pairs, const int32_t* index, int64_t count, const float* grad, float* table,
+add_indexed_rows_kernel(const uint64_t* pairs, const int32_t* index, int64_t count, const T* grad, Sum* table,
                         int64_t table_rows, int64_t columns, FaultSink faults) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int64_t tiles = (columns + kColumnsOfWarp - 1) / kColumnsOfWarp;
@@ -52,7 +53,7 @@ add_indexed_rows_kernel(const uint64_t* pairs, const int32_t* index, int64_t cou
     if (row >= table_rows || (first > 0 && key_of(ld(pairs + first - 1)) == row)) continue;
     const int64_t column = (i - first * tiles) * kColumnsOfWarp + 4 * lane;
     const int64_t left = columns - column;
-    float* target = table + int64_t{row} * columns + column;
+    Sum* target = table + int64_t{row} * columns + column;
     Pack<float> sum = load_four<wide>(target, left, 0.0f);
     for (int64_t next = first; next < count; next += 32) {
       const uint64_t pair = next + lane < count ? ld(pairs + next + lane) : ~uint64_t{0};
@@ -83,18 +84,26 @@ void copy_indexed_rows(Context& context, FaultOp op, const Tensor& table, const 
   const int64_t rows = out.shape[0];
   const int64_t columns = out.shape[1];
   if (rows == 0 || columns == 0) return;
-  const uint32_t nothing = out.dtype == DType::f32 ? 0x7fc00000u : 0x80000000u;
   const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kIndexedBlock)), dim3(kIndexedBlock), 0,
                    stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, static_cast<const uint32_t*>(table.data), table.shape[0], static_cast<const int32_t*>(index.i32()),
-           rows, columns, nothing, static_cast<uint32_t*>(out.data), context.fault_sink(op));
+  const bool wide = rows_aligned(table) && rows_aligned(out);
+  const FaultSink faults = context.fault_sink(op);
+  const auto run = [&](auto element, auto nothing) {
+    using T = decltype(element);
+    using Nothing = decltype(nothing);
+    const auto* from = static_cast<const T*>(table.data);
+    const auto* at = static_cast<const int32_t*>(index.i32());
+    auto* to = static_cast<T*>(out.data);
+    if (wide) {
+      launch<copy_indexed_rows_kernel<T, true, Nothing>>(how, from, table.shape[0], at, rows, columns, nothing, to,
+                                                         faults);
+    } else {
+      launch<copy_indexed_rows_kernel<T, false, Nothing>>(how, from, table.shape[0], at, rows, columns, nothing, to,
+                                                          faults);
+    }
   };
-  if (rows_aligned(table) && rows_aligned(out)) {
-    run([](auto... arguments) { launch<copy_indexed_rows_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<copy_indexed_rows_kernel<false>>(arguments...); });
-  }
+  if (out.dtype == DType::bf16) return run(bf16(), NAN);
+  run(uint32_t{0}, out.dtype == DType::f32 ? 0x7fc00000u : 0x80000000u);
 }
 
 void add_indexed_rows(Context& context, FaultOp op, const char* name, const Tensor& grad, const Tensor& index,
@@ -107,15 +116,23 @@ void add_indexed_rows(Context& context, FaultOp op, const char* name, const Tens
   const uint64_t* pairs = sort_keys(context, name, index.i32(), count, static_cast<uint64_t>(table_rows));
   const int64_t warps = count * ((columns + kColumnsOfWarp - 1) / kColumnsOfWarp);
   const Launch how(dim3(blocks_for(warps, kIndexedBlock / 32)), dim3(kIndexedBlock), 0, stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, pairs, static_cast<const int32_t*>(index.i32()), count, static_cast<const float*>(grad.f32()),
-           table.f32(), table_rows, columns, context.fault_sink(op));
+  const bool wide = rows_aligned(grad) && rows_aligned(table);
+  const FaultSink faults = context.fault_sink(op);
+  const auto run = [&](auto element, auto sum) {
+    using T = decltype(element);
+    using Sum = decltype(sum);
+    const auto* from = static_cast<const T*>(grad.data);
+    const auto* at = static_cast<const int32_t*>(index.i32());
+    auto* to = static_cast<Sum*>(table.data);
+    if (wide) {
+      launch<add_indexed_rows_kernel<T, Sum, true>>(how, pairs, at, count, from, to, table_rows, columns, faults);
+    } else {
+      launch<add_indexed_rows_kernel<T, Sum, false>>(how, pairs, at, count, from, to, table_rows, columns, faults);
+    }
   };
-  if (rows_aligned(grad) && rows_aligned(table)) {
-    run([](auto... arguments) { launch<add_indexed_rows_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<add_indexed_rows_kernel<false>>(arguments...); });
-  }
+  if (grad.dtype == DType::f32) return run(0.0f, 0.0f);
+  if (table.dtype == DType::f32) return run(bf16(), 0.0f);
+  run(bf16(), bf16());
 }
 
 }  // namespace cuda

@@ -4,17 +4,20 @@ import { embedding } from '../../lib/ops/embedding.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { normal } from '../_cases/case.js'
-import { backwardCase, cases, forwardCase } from '../_cases/embedding.js'
+import { backwardCase, bfloat16Cases, cases, forwardCase } from '../_cases/embedding.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
 // Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
 testCases(test, devices, cases, { out: 0, gradTable: 0 })
+
+testBfloat16(test, devices, bfloat16Cases, { out: 0, gradTable: 0 })
 
 testAlignment(test, devices, [
   forwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),

@@ -3,17 +3,21 @@ import test from 'ava'
 import { gatherRows } from '../../lib/ops/gather-rows.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { backwardCase, cases, forwardCase } from '../_cases/gather-rows.js'
+import { backwardCase, bfloat16Cases, cases, forwardCase } from '../_cases/gather-rows.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
 // Copies, and float32 additions whose order the contract fixes: nothing to tolerate.
 testCases(test, devices, cases, { out: 0, gradX: 0 })
+
+// Copies; sums are rounded once.
+testBfloat16(test, devices, bfloat16Cases, { out: 0 })
 
 testAlignment(test, devices, [
   forwardCase({ rows: 41, picked: 67, c: 132 }),

@@ -7,12 +7,13 @@ import { metricSums, TokenKind } from '../../lib/ops/policy-objective.js'
 import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import { dataOf } from '../_cases/case.js'
-import { cases, logitsLossCase } from '../_cases/logits-policy-loss.js'
+import { bfloat16Cases, cases, logitsLossCase } from '../_cases/logits-policy-loss.js'
 import { plainObjective, variants } from '../_cases/policy-loss.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { finiteDifferences } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -24,6 +25,9 @@ testCases(test, devices, cases, {
   entropy: 6e-7, // 1.7e-7
   metrics: 1.2e-7, // 3.1e-8
 })
+
+// The gradient takes the place of the logits; the rest is float32.
+testBfloat16(test, devices, bfloat16Cases, { logProbs: 2.4e-7, entropy: 6e-7, metrics: 1.2e-7 })
 
 test('gradients are those of the loss with its entropy bonus, by differences', async t => {
   for (const [i, { name, objective, targets }] of variants.entries()) {

@@ -4,12 +4,13 @@ import { rope } from '../../lib/ops/rope.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { type Data, normal } from '../_cases/case.js'
-import { cases, ropeCase } from '../_cases/rope.js'
+import { bfloat16Cases, cases, ropeCase } from '../_cases/rope.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { differs, isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -18,6 +19,8 @@ const devices = useDevices(test)
 testCases(test, devices, cases, {
   x: 2e-7, // 7.4e-8
 })
+
+testBfloat16(test, devices, bfloat16Cases)
 
 testAlignment(test, devices, [
   ropeCase({ rows: 19, heads: 3, d: 40 }),

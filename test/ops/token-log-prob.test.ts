@@ -3,12 +3,13 @@ import test from 'ava'
 import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { backwardCase, cases, forwardCase, makeRows } from '../_cases/token-log-prob.js'
+import { backwardCase, bfloat16Cases, cases, forwardCase, makeRows } from '../_cases/token-log-prob.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -20,6 +21,9 @@ testCases(test, devices, cases, {
   gradLogits: 4e-7, // 1.2e-7
   logits: 9e-8, // 2.3e-8
 })
+
+// Shares of the largest magnitude, as above.
+testBfloat16(test, devices, bfloat16Cases, { logProbs: 1.5e-7, entropy: 6e-7 })
 
 testAlignment(
   test,
