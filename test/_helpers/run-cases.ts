@@ -22,6 +22,10 @@ const largeFlops = 1e8
 // The emulator runs a thread at a time: a hundred times slower.
 const emulatedBytes = 1e6
 const emulatedFlops = 1e7
+// Cases below these also run with the emulator's threads in another order, so that a missing barrier shows.
+const otherOrders = ['lifo']
+const otherOrderBytes = 1e5
+const otherOrderFlops = 1e6
 
 // A folder: the cases are written there as case files instead of being run (scripts/gpu-pack.mjs).
 export const exportFolder = process.env.LUFFY_EXPORT_CASES
@@ -45,7 +49,19 @@ export function exporting(
   })
 }
 
-/** One test for each case. */
+/** Runs `body` with EMULATOR_SCHEDULE set: for serial tests, since it counts for every device of the process. */
+async function withOrder(order: string, body: () => Promise<void>): Promise<void> {
+  const before = process.env.EMULATOR_SCHEDULE
+  process.env.EMULATOR_SCHEDULE = order
+  try {
+    await body()
+  } finally {
+    if (before === undefined) delete process.env.EMULATOR_SCHEDULE
+    else process.env.EMULATOR_SCHEDULE = before
+  }
+}
+
+/** One test for each case, and one of the small cases with the emulator's threads in another order. */
 export function testCases(
   test: TestFn,
   devices: OpDevices,
@@ -72,6 +88,26 @@ export function testCases(
     )
     return
   }
+  test.serial(`the order of threads changes nothing${ordered(test)}`, async t => {
+    const small = cases.filter(({ bytes, flops }) => bytes < otherOrderBytes && flops < otherOrderFlops)
+    t.true(small.length > 0, 'no case is small enough')
+    for (const { device, label } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+      for (const order of otherOrders) {
+        await withOrder(order, async () => {
+          for (const oneCase of small) {
+            const i = cases.indexOf(oneCase)
+            const inputs = oneCase.make(new CounterRandom(1, 'case', i))
+            const expected = oneCase.reference(inputs)
+            const results = await runCase(device, oneCase, inputs, 64)
+            for (const name of resultNames(oneCase)) {
+              const what = `${label}, ${order}, ${oneCase.name}: ${name}`
+              isClose(t, what, results[name]!, expected[name], tolerances[name])
+            }
+          }
+        })
+      }
+    }
+  })
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'case', i))
@@ -101,6 +137,14 @@ export function testCases(
       if (chosen.length === 0) t.pass('too large for the only device')
     })
   }
+}
+
+const tables = new WeakMap<TestFn, number>()
+/** A file may test several tables: their tests need names of their own. */
+function ordered(test: TestFn): string {
+  const count = (tables.get(test) ?? 0) + 1
+  tables.set(test, count)
+  return count === 1 ? '' : `, table ${count}`
 }
 
 /** Results of a case, guards checked. */
