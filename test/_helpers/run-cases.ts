@@ -30,7 +30,7 @@ const otherOrderFlops = 1e6
 // A folder: the cases are written there as case files instead of being run (scripts/gpu-pack.mjs).
 export const exportFolder = process.env.LUFFY_EXPORT_CASES
 /** Files that go to a card stay small: the largest cases are left out. */
-const exportedBytes = 2e6
+const exportedBytes = 3e5
 
 /** Instead of a table's tests: one that writes its case file, where LUFFY_EXPORT_CASES asks for it. */
 export function exporting(
