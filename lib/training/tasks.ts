@@ -11,14 +11,7 @@ import {
   testSet,
   trainingSet,
 } from '../data/op-chains/index.js'
-import {
-  checkArray,
-  checkBoolean,
-  checkChoice,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-} from '../options.js'
+import { checkArray, checkBoolean, checkChoice, checkInteger, checkNumber, checkOptions } from '../options.js'
 import { opChainsReward } from '../rewards/op-chains.js'
 import type { Reward } from '../rewards/reward.js'
 import type { Task, TaskItem } from '../rewards/task.js'
