@@ -1,6 +1,7 @@
 // `luffy train`: a run as a configuration says, with its progress on stderr and where it ended on stdout.
 import { join } from 'node:path'
 import { AbortedError, CheckpointError } from '../errors.js'
+import { resolveMethod } from '../methods/index.js'
 import { Progress } from '../report/progress.js'
 import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
@@ -42,7 +43,7 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
     // Before the first step there is nothing to wait for: the line that says so is the only one.
     if (begun) progress.log(`${name}: stopping and saving; the same signal again ends at once`)
   })
-  const report = trainingProgress(progress, config.method)
+  const report = trainingProgress(progress, resolveMethod(config.method).name)
   try {
     const result = await train(config, {
       signal: stop.signal,

@@ -12,6 +12,7 @@ import { type FailedStep, writeDiverged } from './diverged.js'
 import type { PreparedGroups } from './groups.js'
 import { Learner } from './learner.js'
 import type { StepMetrics } from './metrics.js'
+import type { Moment } from './moment.js'
 import { type Rollout, rollOut } from './rollout.js'
 import { type CompletionRow, checkpointSteps } from './run-folder.js'
 import { RunLock } from './run-lock.js'
@@ -239,23 +240,19 @@ async function step(context: Context, number: number): Promise<void> {
     updates: [],
   }
   context.attempt = attempt
-  const rollout = await rollOut(
-    policy,
-    task,
-    items,
-    trainer.options.method,
-    config,
-    number,
-    signal,
-    progress => emit({ type: 'sampling', step: number, ...progress }),
+  const moment = trainer.at(number)
+  const rollout = await rollOut(policy, task, items, moment, config, signal, progress =>
+    emit({ type: 'sampling', step: number, ...progress }),
   )
   if (rollout.notice !== undefined) await emit({ type: 'notice', step: number, text: rollout.notice })
-  const groups = await prepare(trainer, rollout)
-  const learningRate = learningRateAt(scheduleOf(config), number - 1)
+  const groups = await prepare(trainer, rollout, number)
+  const learningRate = learningRateOf(config, moment)
   const updates: StepMetrics[] = []
   Object.assign(attempt, { learningRate, updates, rollout: rollout.metrics })
-  for (let start = 0; start < groups.length; start += config.promptsPerUpdate) {
-    attempt.groups = groups.slice(start, start + config.promptsPerUpdate)
+  if (moment.freshOptimizer) await trainer.resetOptimizer()
+  const perUpdate = moment.oneUpdate ? groups.length : config.promptsPerUpdate
+  for (let start = 0; start < groups.length; start += perUpdate) {
+    attempt.groups = groups.slice(start, start + perUpdate)
     updates.push(await trainer.trainStep(attempt.groups, { learningRate }))
   }
   const seconds = (performance.now() - started) / 1000
@@ -268,14 +265,12 @@ async function step(context: Context, number: number): Promise<void> {
 }
 
 /** The step's groups, checked once for all of its updates; the advantages are also noted in the rows. */
-async function prepare(trainer: Trainer, rollout: Rollout): Promise<PreparedGroups> {
-  const prepared = await trainer.prepare(rollout.groups)
+async function prepare(trainer: Trainer, rollout: Rollout, step: number): Promise<PreparedGroups> {
+  const prepared = await trainer.prepare(rollout.groups, { step })
   const flat = prepared.advantages.flat()
-  rollout.rows
-    .filter(row => row.reward !== null)
-    .forEach((row, i) => {
-      row.advantage = flat[i] as number
-    })
+  rollout.memberRows.forEach((row, i) => {
+    if (row !== undefined) row.advantage = flat[i] as number
+  })
   return prepared
 }
 
@@ -335,11 +330,15 @@ async function save(context: Context): Promise<string> {
   return folder
 }
 
-function scheduleOf(config: ResolvedTrainConfig) {
-  return {
+function learningRateOf(
+  config: ResolvedTrainConfig,
+  { step, learningRate, scheduleStart = 0 }: Moment,
+): number {
+  const schedule = {
     kind: config.lrSchedule,
     peak: config.learningRate,
     warmupSteps: config.warmupSteps,
-    totalSteps: Math.max(1, config.maxSteps),
+    totalSteps: Math.max(1, config.maxSteps - scheduleStart),
   }
+  return learningRate ?? learningRateAt(schedule, step - 1 - scheduleStart)
 }
