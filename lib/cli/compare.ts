@@ -1,7 +1,8 @@
 // `luffy compare`: several methods from one base policy over several seeds, and one table.
 
+import { dirname, resolve } from 'node:path'
 import { type CompareEvent, type CompareResult, compare, resultText } from '../compare/compare.js'
-import { type ResolvedCompareConfig, resolveCompareConfig } from '../compare/compare-config.js'
+import { merged, type ResolvedCompareConfig, resolveCompareConfig } from '../compare/compare-config.js'
 import { AbortedError, ConfigError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
 import { type Phase, Progress } from '../report/progress.js'
@@ -20,18 +21,40 @@ export interface CompareCommandOptions {
 
 const mostBytes = 2 ** 20
 
-/** Reads the configuration of a comparison, with what the command line has in its place. */
+/**
+ * Reads the configuration of a comparison, with what the command line has in its place. `extends` names another file
+ * whose options stand under this one's: defaults and perMethod option by option, the others as a whole. That file and
+ * the module are relative to the file in which they stand.
+ */
 export async function loadCompareConfig(
   path: string,
-  options: Pick<CompareCommandOptions, 'jobs' | 'seeds'>,
+  options: Pick<CompareCommandOptions, 'jobs' | 'seeds'> = {},
 ): Promise<ResolvedCompareConfig> {
-  const text = (await readRegularFile(path, mostBytes, { error: ConfigError })).toString('utf8')
   const { jobs, seeds } = options
   return resolveCompareConfig({
-    ...parseConfig(text, path),
+    ...(await readCompareFile(path)),
     ...(jobs === undefined ? {} : { jobs }),
     ...(seeds === undefined ? {} : { seeds: [...seeds] }),
   })
+}
+
+/** The options of a file over those of the one that it extends. */
+export async function readCompareFile(path: string, depth = 0): Promise<Record<string, unknown>> {
+  const text = (await readRegularFile(path, mostBytes, { error: ConfigError })).toString('utf8')
+  const { extends: under, ...own } = parseConfig(text, path)
+  if (typeof own.module === 'string') own.module = resolve(dirname(path), own.module)
+  if (under === undefined) return own
+  if (typeof under !== 'string') throw new ConfigError(`${path}: extends: expected a file`, { path })
+  if (depth === 8) throw new ConfigError(`${path}: extends: more than ${depth} files deep`, { path })
+  const other = await readCompareFile(resolve(dirname(path), under), depth + 1)
+  const result = { ...other, ...own }
+  for (const name of ['defaults', 'perMethod']) {
+    const both = [other[name], own[name]]
+    if (both.every(each => typeof each === 'object' && each !== null && !Array.isArray(each))) {
+      result[name] = merged(both[0] as Record<string, unknown>, both[1] as Record<string, unknown>)
+    }
+  }
+  return result
 }
 
 /** Returns the exit code: 0, that of the first run that failed, or 130 or 143 after a signal. */

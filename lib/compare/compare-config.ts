@@ -21,6 +21,8 @@ const schema = z.strictObject({
   seeds: z.array(z.int().min(0)).min(1).default([1, 2, 3, 4, 5]),
   /** Options of `luffy train` for all methods. */
   defaults: options.default({}),
+  /** Options of `luffy train` by method, over the defaults. */
+  perMethod: z.record(z.string(), options).default({}),
   /** Runs at a time. Default: the cores. */
   jobs: z.int().min(1).max(256).optional(),
   /** Columns of the table: the mean of some evaluation sets each. Default: by task. */
@@ -61,6 +63,7 @@ export function resolveCompareConfig(config: unknown): ResolvedCompareConfig {
     mistakes.push(`methods: expected different labels, got ${JSON.stringify(twice)} twice`)
   for (const [where, given] of [
     ['defaults', resolved.defaults] as const,
+    ...Object.entries(resolved.perMethod).map(([name, own]) => [`perMethod.${name}`, own] as const),
     ...resolved.methods.map((method, i) => [`methods[${i}]`, method] as const),
   ]) {
     if (typeof given === 'string') continue
@@ -87,11 +90,17 @@ export function labelOf(entry: MethodEntry): string {
   return label ?? (typeof method === 'string' ? method : 'luffy')
 }
 
-/** Options of a method's runs: the defaults, and what the method has of its own in their place. */
-export function optionsOf(entry: MethodEntry, defaults: Record<string, unknown>): Record<string, unknown> {
+/** Options of a method's runs: the defaults, over them those by method, over them the entry's own. */
+export function optionsOf(
+  entry: MethodEntry,
+  { defaults, perMethod }: Pick<ResolvedCompareConfig, 'defaults' | 'perMethod'>,
+): Record<string, unknown> {
   const own: Record<string, unknown> = typeof entry === 'string' ? { method: entry } : { ...entry }
   delete own.label
-  return merged(defaults, own)
+  const under = merged(defaults, own)
+  const method = typeof under.method === 'string' ? under.method : 'luffy'
+  const byMethod = Object.hasOwn(perMethod, method) ? perMethod[method] : undefined
+  return merged(merged(defaults, byMethod ?? {}), own)
 }
 
 /** `over` in place of `under`, groups of options by member. */

@@ -73,7 +73,7 @@ function optionsFor(
   base: Base,
   seed: number,
 ): { taskOptions: Record<string, unknown>; given: Record<string, unknown> } {
-  const { taskOptions, ...given } = optionsOf(entry, config.defaults)
+  const { taskOptions, ...given } = optionsOf(entry, config)
   const task = { seed, ...(given.task as object | undefined) }
   return {
     taskOptions: { seed, ...(taskOptions as object | undefined) },
