@@ -5,7 +5,7 @@ import { ConfigError } from '../errors.js'
 import { type MethodName, methods, resolveMethod } from '../methods/index.js'
 import type { Method } from '../methods/method.js'
 import { baselineNames } from '../ops/group-advantages.js'
-import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
+import { reductionKinds, shapingKinds, supervisedWeights } from '../ops/policy-objective.js'
 import { describeValue, nearestName } from '../options.js'
 import type { Task } from '../rewards/task.js'
 import { checkDeviceName } from '../tensor/device.js'
@@ -63,8 +63,28 @@ const schema = z.strictObject({
   topK: z.int().min(0).default(0),
   topP: z.number().gt(0).max(1).default(1),
   minP: share.default(0),
-  /** Responses cut at maxCompletionLength do not count in the loss. */
-  maskTruncated: z.boolean().default(false),
+  /**
+   * Responses cut at maxCompletionLength: true, their tokens do not count; advantage: they count for entropy and means but
+   * have no advantage; member: they leave their group, its baseline too.
+   */
+  maskTruncated: z.union([z.boolean(), z.enum(['advantage', 'member'])]).default(false),
+  /** Groups whose rewards are all equal are left out, and other prompts sampled in their place for so many more rounds. */
+  skipUniformGroups: z.boolean().default(false),
+  resampleRounds: z.int().min(0).max(16).default(0),
+  /** Demonstrations as prefixes that the policy continues: the share of the trace that is given. */
+  prefix: z
+    .strictObject({
+      fraction: z.union([share, z.tuple([share, share])]).optional(),
+      schedule: z
+        .strictObject({
+          kind: z.enum(['linear', 'cosine']).default('linear'),
+          from: share.default(1),
+          to: share.default(0),
+          steps: count.default(100),
+        })
+        .optional(),
+    })
+    .optional(),
   /** Longer demonstrations are cut, without an end token, instead of dropped. */
   truncateDemonstrations: z.boolean().default(false),
   // optimizer
@@ -75,6 +95,8 @@ const schema = z.strictObject({
   adamEpsilon: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0.01),
   maxGradNorm: z.number().min(0).default(1),
+  /** Updates with a larger gradient are skipped; 0 = off. */
+  skipGradNorm: z.number().min(0).default(0),
   // objective: what is left out is the method's
   objective: z
     .strictObject({
@@ -89,6 +111,7 @@ const schema = z.strictObject({
         })
         .optional(),
       offPolicyCap: z.number().positive().optional(),
+      supervisedWeight: z.enum(supervisedWeights).optional(),
       reduction: z
         .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
         .optional(),
@@ -194,6 +217,12 @@ export function readTrainConfig(config: unknown): ReadTrainConfig {
   if (resolved.demonstrationsPerPrompt > resolved.numGenerations) {
     mistakes.push(`numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`)
   }
+  if (resolved.prefix?.fraction !== undefined && resolved.prefix.schedule !== undefined) {
+    mistakes.push('prefix: expected fraction or schedule, got both')
+  }
+  if (resolved.resampleRounds > 0 && !resolved.skipUniformGroups) {
+    mistakes.push('resampleRounds: expected skipUniformGroups as well: without it no group is replaced')
+  }
   try {
     resolveTrainerOptions(trainerOptionsOf(resolved))
   } catch (error) {
@@ -285,6 +314,7 @@ export function trainerOptionsOf(config: ResolvedTrainConfig): TrainerOptions {
       epsilon: config.adamEpsilon,
       weightDecay: config.weightDecay,
       maxGradNorm: config.maxGradNorm,
+      skipGradNorm: config.skipGradNorm,
     },
     temperature: config.temperature,
     gradientCheckpointing: config.gradientCheckpointing,
