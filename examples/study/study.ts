@@ -109,7 +109,8 @@ async function main(): Promise<void> {
 try {
   const [command = 'main'] = positionals
   if (values.quick || command === 'quick') {
-    await quick({ folder, out: values.out ?? 'runs/study-quick', jobs, signal: stop.signal, progress })
+    const seeds = values.seeds?.split(',').map(Number)
+    await quick({ folder, out: values.out ?? 'runs/study-quick', seeds, jobs, signal: stop.signal, progress })
   } else if (command === 'base') await makeBases()
   else if (command === 'sweep') {
     await mkdir(results, { recursive: true })

@@ -58,7 +58,9 @@ export async function sweep({ folder, out, results, jobs, signal, onEvent }: Swe
       outputDir: out,
       seeds,
       ...(jobs === undefined ? {} : { jobs }),
-      defaults: { task: { heldOut: 'validation', sets: ['id', 'hard', 'narr', 'wide', 'oth', 'q'] } },
+      defaults: {
+        task: { heldOut: 'validation', testSize: 400, sets: ['id', 'hard', 'narr', 'wide', 'oth', 'q'] },
+      },
       columns: { ID: ['id'], hard: ['hard'], OOD: ['narr', 'wide', 'oth', 'q'] },
       methods: tries.map(each => ({ label: nameOf(each), ...optionsOf(each), evalSteps: 0 })),
     })
@@ -96,7 +98,7 @@ export async function sweep({ folder, out, results, jobs, signal, onEvent }: Swe
   )
   const heading = [
     '# The sweep',
-    `Accuracy in percent on validation prompts after the last step, mean ± standard error over seeds ${seeds.join(' and ')}. ` +
+    `Accuracy in percent on validation prompts after the last step, seeds ${seeds.join(', ')}. ` +
       'Chosen by the first column; a tie goes to the earlier line.',
   ]
   await writeFileDurable(join(results, 'sweep.md'), `${[...heading, table].join('\n\n')}\n`)

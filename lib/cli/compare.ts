@@ -144,7 +144,7 @@ export function compareProgress(progress: Progress): (event: CompareEvent) => vo
         const own = running.get(event.run.folder)
         running.delete(event.run.folder)
         stepsDone += own?.step ?? 0
-        runsDone += 1
+        if (event.outcome.kind !== 'stopped') runsDone += 1
         const seconds = formatSeconds((performance.now() - (own?.began ?? 0)) / 1000)
         const { outcome } = event
         const what = outcome.kind === 'failed' ? `failed: ${outcome.message}` : outcome.kind
