@@ -15,8 +15,8 @@ interface Swept {
   /** Options of the method that are not swept. */
   usual?: Options
   knob: string
-  /** By what the tables call them; the first stands while the learning rate is swept. */
-  values: Record<string, Options>
+  /** With what the tables call them; the first stands while the learning rate is swept. */
+  values: (Options & { name: string })[]
 }
 
 interface Try {
@@ -50,7 +50,8 @@ export async function sweep({ folder, out, results, jobs, signal, onEvent }: Swe
   } = await readCompareFile(join(folder, 'common.yaml'))
   const optionsOf = ({ method, learningRate, value }: Try): Options => {
     const { usual = {}, values } = methods[method] as Swept
-    return merged(merged(usual, values[value] as Options), { method, learningRate })
+    const { name: _, ...options } = values.find(({ name }) => name === value) ?? {}
+    return merged(merged(usual, options), { method, learningRate })
   }
   const runTries = async (name: string, tries: readonly Try[]): Promise<CompareResult> => {
     const config = merged(common, {
@@ -70,14 +71,12 @@ export async function sweep({ folder, out, results, jobs, signal, onEvent }: Swe
   }
   const byMethod = Object.entries(methods)
   const rates = byMethod.flatMap(([method, { learningRate, values }]) =>
-    learningRate.map(rate => ({ method, learningRate: rate, value: Object.keys(values)[0] as string })),
+    learningRate.map(rate => ({ method, learningRate: rate, value: values[0]?.name ?? '' })),
   )
   const first = await runTries('sweep-rate', rates)
   const knobs = byMethod.flatMap(([method, { values }]) => {
     const { learningRate } = best(rates, first, method)
-    return Object.keys(values)
-      .slice(1)
-      .map(value => ({ method, learningRate, value }))
+    return values.slice(1).map(({ name }) => ({ method, learningRate, value: name }))
   })
   const second = await runTries('sweep-knob', knobs)
   const all = [...rates, ...knobs]
