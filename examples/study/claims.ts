@@ -79,24 +79,26 @@ function hardPrompts(least: number) {
   }
 }
 
-/** Steps that the unshaped policy needs beyond LUFFY's; a seed that one of them never gets there is left out and said. */
-function faster(result: StudyResult) {
-  const gain = difference(result, ['mixedPolicy', 'luffy'], stepsIn(result))
-  const summary = (label: string) => result.methods.find(each => each.label === label)
-  const text = (label: string) => {
-    const own = summary(label)
-    return `${label} ${numberText(own?.stepsTo?.estimate, '±', 0)} (${own?.stepsTo?.reached ?? 0} of ${own?.runs ?? 0})`
-  }
-  const at = difference(
-    result,
-    ['luffy', 'mixedPolicy'],
-    accuracyIn(result, result.speed?.column ?? 'ID', 60),
-  )
-  const never =
-    summary('mixedPolicy')?.stepsTo?.reached === 0 && (summary('luffy')?.stepsTo?.reached ?? 0) > 0
-  return {
-    held: never || isAbove(gain),
-    numbers: `steps to 75 %: ${text('luffy')}, ${text('mixedPolicy')}, difference ${numberText(gain)}; at step 60 LUFFY is ${percentText(at)} points ahead`,
+/** The methods as chosen by the sweep, and with the paper's gamma at one learning rate, nothing chosen. */
+const chosenPair = ['luffy', 'mixedPolicy'] as const
+const plainPair = ['luffy, gamma 0.1', 'mixedPolicy, weight 1'] as const
+
+/** Steps that the unshaped policy needs beyond LUFFY's, over the seeds in which both get there. */
+function faster([shaped, unshaped]: readonly [string, string] = chosenPair) {
+  return (result: StudyResult) => {
+    const gain = difference(result, [unshaped, shaped], stepsIn(result))
+    const summary = (label: string) => result.methods.find(each => each.label === label)
+    const text = (label: string) => {
+      const own = summary(label)
+      const reached = `${own?.stepsTo?.reached ?? 0} of ${own?.runs ?? 0}`
+      return `${label} ${numberText(own?.stepsTo?.estimate, '±', 0)} (${reached})`
+    }
+    const at = difference(result, [shaped, unshaped], accuracyIn(result, result.speed?.column ?? 'ID', 60))
+    const never = summary(unshaped)?.stepsTo?.reached === 0 && (summary(shaped)?.stepsTo?.reached ?? 0) > 0
+    return {
+      held: never || isAbove(gain),
+      numbers: `steps to 75 %: ${text(shaped)}, ${text(unshaped)}, difference ${numberText(gain)}; at step 60 LUFFY is ${percentText(at)} points ahead`,
+    }
   }
 }
 
@@ -180,8 +182,13 @@ const claims: readonly (readonly [claim: string, judge: Judge])[] = [
     '(i) hard prompts: on-policy reward stays at zero, LUFFY solves at least 90 %',
     on('hard', hardPrompts(0.9)),
   ],
-  ['(ii) shaping is faster to 75 % than the unshaped mixed policy', on('op-chains', faster)],
-  ['(ii) also where the needed tokens are ten times rarer', on('rare-tokens', faster)],
+  [
+    '(ii) shaping alone: faster to 75 % with gamma 0.1 than without, same rate',
+    on('shaping', faster(plainPair)),
+  ],
+  ['(ii) the same where the needed tokens are ten times rarer', on('rare-tokens', faster(plainPair))],
+  ['(ii) each as the sweep chose it', on('op-chains', faster())],
+  ['(ii) each as the sweep chose it, rarer tokens', on('rare-tokens', faster())],
   ['(ii) gamma has an optimum between the extremes', on('gamma', gammaOptimum)],
   ['(iii) in distribution LUFFY is best or tied', on('op-chains', isBestOrTied)],
   ['(iii) out of distribution far (10 points) above SFT', on('op-chains', aheadOutside('sft', 0.1))],
@@ -200,7 +207,7 @@ const claims: readonly (readonly [claim: string, judge: Judge])[] = [
     on('glyph-sums-hard', hardPrompts(0.8)),
   ],
   ['second task 2: in distribution ahead of on-policy RL', on('glyph-sums', aheadInside('drGrpo'))],
-  ['second task 3: shaping is faster to 75 %', on('glyph-sums', faster)],
+  ['second task 3: shaping is faster to 75 %', on('glyph-sums', faster())],
   ['second task 4: in distribution best or tied', on('glyph-sums', isBestOrTied)],
   [
     'second task 5: out of distribution far (10 points) above SFT',

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { type CompareResult, resultText } from '../../lib/compare/compare.js'
 import type { ResolvedCompareConfig } from '../../lib/compare/compare-config.js'
+import { mainTable } from '../../lib/compare/tables.js'
 import { writeFileDurable } from '../../lib/io/atomic.js'
 import { readJsonFile, readTextFile } from '../../lib/training/small-files.js'
 
@@ -52,13 +53,32 @@ export async function readResult(
   return [name, { ...result, text: (await readTextFile(join(results, `${name}.md`))) ?? '' }]
 }
 
+/** The rows of the main table that tell against LUFFY's lead over SFT, or for it, by what is demonstrated. */
+const otherRows = {
+  'few-demonstrations': '64 demonstrations',
+  'clean-demonstrations': 'clean demonstrations',
+}
+
+/** The methods on the mixed prompts, and below them the rows with fewer and with clean demonstrations. */
+export function combinedTable(results: ReadonlyMap<string, StudyResult | undefined>): string | undefined {
+  const main = results.get('op-chains')
+  if (main === undefined) return undefined
+  const others = Object.entries(otherRows).flatMap(([name, words]) =>
+    (results.get(name)?.methods ?? []).map(method => ({ ...method, label: `${method.label}, ${words}` })),
+  )
+  return mainTable([...main.methods, ...others], main.before, 'markdown')
+}
+
 /** One page of all tables that there are. */
 export async function tablesOf(results: string, names: readonly string[], claims: string): Promise<void> {
   const kept = await Promise.all(names.map(name => readResult(results, name)))
   const missing = kept.flatMap(([name, result]) => (result === undefined ? [name] : []))
+  const combined = combinedTable(new Map(kept))
   const parts = [
     '# Results of the study',
     'Written by `npm run study`. What they mean: [docs/study.md](../../../docs/study.md).',
+    ...(combined === undefined ? [] : ['## The main table', combined]),
+    '## Claims',
     claims,
     ...kept.flatMap(([, result]) => (result === undefined ? [] : [result.text.replace(/^# /, '## ').trim()])),
     ...(missing.length > 0 ? [`Not run: ${missing.join(', ')}.`] : []),

@@ -26,6 +26,7 @@ import { sweep } from './sweep.js'
 export const comparisons = [
   'op-chains',
   'hard',
+  'shaping',
   'rare-tokens',
   'gamma',
   'few-demonstrations',

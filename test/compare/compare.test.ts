@@ -137,7 +137,14 @@ test('a run that fails is reported, the others go on, and the exit code says it'
     // A learning rate that drives the weights out of float32: the run diverges.
     methods: [
       'sft',
-      { label: 'too fast', method: 'luffy', learningRate: 1e30, warmupSteps: 0, maxGradNorm: 0, saveSteps: 1 },
+      {
+        label: 'too fast',
+        method: 'luffy',
+        learningRate: 1e30,
+        warmupSteps: 0,
+        maxGradNorm: 0,
+        saveSteps: 1,
+      },
     ],
   })
   const path = join(folder, 'compare.yaml')
