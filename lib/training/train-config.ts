@@ -1,5 +1,6 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
+import { ALL_TEST_SETS, HELD_OUT_PARTS, TEST_SETS } from '../data/op-chains/index.js'
 import { ConfigError } from '../errors.js'
 import { type MethodName, methods, resolveMethod } from '../methods/index.js'
 import type { Method } from '../methods/method.js'
@@ -33,7 +34,13 @@ const schema = z.strictObject({
       seed: z.int().min(0).default(0),
       size: count.max(100_000).default(512),
       hard: z.boolean().default(true),
+      secretRate: share.default(0.12),
+      mergeRate: share.default(0.2),
+      checkRate: share.default(0.1),
       testSize: count.max(100_000).default(200),
+      testSeed: z.int().min(0).optional(),
+      heldOut: z.enum(HELD_OUT_PARTS).default('all'),
+      sets: z.array(z.enum(ALL_TEST_SETS)).default([...TEST_SETS]),
     })
     .prefault({}),
   /** Files of prompts, in place of the task. */
