@@ -17,6 +17,7 @@ const folder = join(root, 'build/emulator')
 export const programs = {
   zoo: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
   'rms-norm': ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'],
+  'matmul-bf16': ['test/emulator/matmul-bf16-test.cu', 'native/ops/matmul-bf16.cu'],
 }
 
 const sanitizers = {
