@@ -28,7 +28,8 @@ export {
   type PolicyLossResult,
   policyLoss,
 } from './methods/losses.js'
-export type { Method } from './methods/method.js'
+export type { Method, MethodChange, RatedMember } from './methods/method.js'
+export type { MethodNumbers, MethodOption } from './methods/options.js'
 export type { Baseline } from './ops/group-advantages.js'
 export type { LossMetrics, LossReduction, Objective, Shaping } from './ops/policy-objective.js'
 export { type ChatMessage, ChatTemplate, type RenderOptions } from './policy/chat-template.js'

@@ -1,38 +1,30 @@
-// `luffy methods`: the methods by name, each with what it minimizes. The formulas in full: docs/luffy.md.
+// `luffy methods`: the methods by name, each with what it minimizes and its own numbers. In full: docs/methods.md.
 import { type MethodName, methods } from '../methods/index.js'
 import type { Method } from '../methods/method.js'
 import { formatTable } from '../report/table.js'
 import { padded } from '../report/text.js'
 import { print, tableStyle } from './terminal.js'
 
-// The record asks for a line when a method is added. A = advantage, p = probability of the token, r = p / p_old.
-const formulas: Record<MethodName, { minimizes: string; paper: string }> = {
-  luffy: {
-    minimizes: '-A r on samples, -A p/(p + 0.1) on demonstrations, less 0.01 entropy; sum / constant',
-    paper: 'arXiv 2504.14945',
-  },
-  grpo: {
-    minimizes: 'max(-A r, -A clip(r, 0.8, 1.2)); mean of the means of sequences',
-    paper: 'arXiv 2402.03300',
-  },
-  drGrpo: { minimizes: 'max(-A r, -A clip(r, 0.8, 1.2)); sum / constant', paper: 'arXiv 2503.20783' },
-  sft: { minimizes: '-log p on demonstrations; mean over tokens', paper: '-' },
-}
-
 export function runMethods(json: boolean): number {
   const all = Object.entries(methods) as [MethodName, Method][]
   if (json) {
-    print(JSON.stringify(all.map(([name, method]) => ({ ...method, ...formulas[name] }))))
+    print(JSON.stringify(all.map(([, method]) => method)))
     return 0
   }
-  const columns = ['method', 'group', 'advantage', 'paper'].map(header => ({
+  const columns = ['method', 'group', 'advantage', 'source'].map(header => ({
     header,
     align: 'left' as const,
   }))
-  const rows = all.map(([name, method]) => [name, members(method), advantage(method), formulas[name].paper])
+  const rows = all.map(([name, method]) => [name, members(method), advantage(method), method.source ?? '-'])
   print(formatTable(columns, rows, { style: tableStyle() }))
   print('\nMinimized, per token (A advantage, p probability, r = p / p_old):')
-  for (const [name] of all) print(`  ${padded(name, 8)}${formulas[name].minimizes}`)
+  const width = Math.max(...all.map(([name]) => name.length)) + 2
+  for (const [name, method] of all) {
+    print(`  ${padded(name, width)}${method.minimizes ?? ''}`)
+    for (const [option, { default: usual, about }] of Object.entries(method.options ?? {})) {
+      print(`  ${padded('', width)}  ${option} (${usual}): ${about}`)
+    }
+  }
   return 0
 }
 
@@ -43,6 +35,8 @@ function members(method: Method): string {
 }
 
 function advantage(method: Method): string {
-  if (method.demonstrationTokens === 'supervised') return '-'
-  return method.advantages.baseline === 'mean-std' ? '(R - mean) / std' : 'R - mean'
+  if (!method.onPolicy && method.demonstrationTokens === 'supervised') return '-'
+  const baseline = method.advantages.baseline ?? 'mean'
+  const mean = baseline.startsWith('on-policy') ? 'mean of samples' : 'mean'
+  return baseline.endsWith('std') ? `(R - ${mean}) / std` : `R - ${mean}`
 }

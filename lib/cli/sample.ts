@@ -12,6 +12,7 @@ import {
 import { AbortedError, ConfigError, ModelFileError } from '../errors.js'
 import { folderProblem } from '../io/folders.js'
 import { exists } from '../io/regular-file.js'
+import { isHubReference } from '../policy/hub.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
 import { CharacterTokenizer, type Tokenizer } from '../policy/tokenizer-simple.js'
@@ -21,6 +22,7 @@ import { printable } from '../report/text.js'
 import { judgeOpChains } from '../rewards/op-chains.js'
 import { Policy } from '../sampler/policy.js'
 import { checkpointSteps } from '../training/run-folder.js'
+import { fetchModel } from './fetch-model.js'
 import { catchStopSignals } from './stop-signals.js'
 import { print, tableStyle } from './terminal.js'
 
@@ -95,8 +97,9 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
   }
 }
 
-/** The folder itself, or the newest checkpoint of a run folder. */
+/** The folder itself, the newest checkpoint of a run folder, or that of a model of the hub. */
 export async function checkpointIn(path: string): Promise<string> {
+  if (isHubReference(path)) return await fetchModel(path)
   const problem = await folderProblem(path)
   if (problem !== undefined) {
     throw new ModelFileError(`${path}: ${problem}`, {

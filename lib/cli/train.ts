@@ -1,6 +1,7 @@
 // `luffy train`: a run as a configuration says, with its progress on stderr and where it ended on stdout.
 import { join } from 'node:path'
 import { AbortedError, CheckpointError } from '../errors.js'
+import { resolveMethod } from '../methods/index.js'
 import { Progress } from '../report/progress.js'
 import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
@@ -9,6 +10,7 @@ import { type CompletionRow, checkpointSteps } from '../training/run-folder.js'
 import { type TrainEvent, train } from '../training/train.js'
 import type { ResolvedTrainConfig } from '../training/train-config.js'
 import { runDryRun } from './dry-run.js'
+import { fetchModel } from './fetch-model.js'
 import { loadTrainConfig } from './run-config.js'
 import { catchStopSignals } from './stop-signals.js'
 import { note, outliveReader, print } from './terminal.js'
@@ -35,6 +37,9 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
   for (const notice of notices) note(notice)
   if (options.resume) await checkResume(config)
   if (options.dryRun) return runDryRun(config)
+  // A run that goes on has its weights in its checkpoint.
+  const resumes = (await checkpointSteps(join(config.outputDir, config.runName))).length > 0
+  if (!resumes) await fetchModel(config.model)
   outliveReader()
   const progress = new Progress()
   let begun = false
@@ -42,7 +47,7 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
     // Before the first step there is nothing to wait for: the line that says so is the only one.
     if (begun) progress.log(`${name}: stopping and saving; the same signal again ends at once`)
   })
-  const report = trainingProgress(progress, config.method)
+  const report = trainingProgress(progress, resolveMethod(config.method).name)
   try {
     const result = await train(config, {
       signal: stop.signal,
@@ -57,6 +62,12 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
       ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
     )
     if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
+    const troubles = ['timed out', 'worker failed'].flatMap(reason => {
+      const count = result.rewardReasons[reason] ?? 0
+      return count === 0 ? [] : `${count} ${reason}`
+    })
+    if (troubles.length > 0)
+      print(`answers that could not be checked and count as wrong: ${troubles.join(', ')}`)
     if (result.step > config.maxSteps) {
       print(printable(`nothing done: already at step ${result.step}, see ${result.checkpoint}`))
       return 0

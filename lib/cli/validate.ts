@@ -10,6 +10,11 @@ export async function runValidate(path: string, overrides: readonly string[]): P
   for (const notice of notices) note(notice)
   const { config: resolved, model } = await checkSetup(config)
   print(configText(resolved))
-  print(`# valid; the model is a ${model.architecture} of ${formatCount(model.parameters)} parameters`)
+  print(
+    `# valid; the model is a ${model.architecture} of ${formatCount(model.parameters)} parameters, ` +
+      `rotary base ${model.ropeTheta}${changed(config.ropeTheta)}, ${model.maxPositions} positions${changed(config.maxPositions)}`,
+  )
   return 0
 }
+
+const changed = (option: number | undefined) => (option === undefined ? '' : ' (as configured)')

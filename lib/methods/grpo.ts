@@ -13,6 +13,8 @@ export const grpo: Method = {
   demonstrationTokens: 'off-policy',
   advantages: { baseline: 'mean-std' },
   objective: { clip, shaping: { kind: 'none' }, reduction: { kind: 'sequence-mean' } },
+  minimizes: 'max(-A r, -A clip(r, 0.8, 1.2)); mean of the means of sequences',
+  source: 'arXiv 2402.03300',
 }
 
 export const drGrpo: Method = {
@@ -20,4 +22,6 @@ export const drGrpo: Method = {
   name: 'drGrpo',
   advantages: { baseline: 'mean' },
   objective: { clip, shaping: { kind: 'none' }, reduction: { kind: 'constant' } },
+  minimizes: 'max(-A r, -A clip(r, 0.8, 1.2)); sum / constant',
+  source: 'arXiv 2503.20783',
 }

@@ -1,12 +1,23 @@
 // The methods by name.
 import { ConfigError } from '../errors.js'
-import { checkObject, describeValue, unknownNameError } from '../options.js'
+import { checkFunction, checkObject, describeValue, unknownNameError } from '../options.js'
 import { drGrpo, grpo } from './grpo.js'
 import { luffy } from './luffy.js'
 import type { Method } from './method.js'
+import { mixedPolicy } from './mixed-policy.js'
+import { rlWithSftLoss } from './rl-with-sft-loss.js'
 import { sft } from './sft.js'
+import { sftThenRl } from './sft-then-rl.js'
 
-export const methods = { luffy, grpo, drGrpo, sft } as const satisfies Record<string, Method>
+export const methods = {
+  luffy,
+  mixedPolicy,
+  grpo,
+  drGrpo,
+  sft,
+  rlWithSftLoss,
+  sftThenRl,
+} as const satisfies Record<string, Method>
 export type MethodName = keyof typeof methods
 
 /** A method by its name, or one of the caller's own. Throws ConfigError with the nearest name. */
@@ -18,6 +29,11 @@ export function resolveMethod(method: unknown): Method {
   if (typeof method === 'object' && method !== null && 'objective' in method && 'name' in method) {
     const { objective, advantages } = method as Partial<Method>
     checkObject(objective, 'method.objective', 'an options object')
+    for (const hook of ['at', 'choose'] as const) {
+      if ((method as Partial<Method>)[hook] !== undefined) {
+        checkFunction((method as Partial<Method>)[hook], `method.${hook}`)
+      }
+    }
     if (advantages !== undefined) checkObject(advantages, 'method.advantages', 'an options object')
     return method as Method
   }

@@ -278,7 +278,10 @@ function tokenTargets(
     tokens: kinds.subarray(b * length, (b + 1) * length).reduce((sum, kind) => sum + (kind ? 1 : 0), 0),
   }))
   const perSequence = tokenWeights(objective.reduction, sequences)
-  const weights = Float32Array.from(kinds, (_, i) => perSequence[Math.floor(i / length)] as number)
+  const weights = Float32Array.from(
+    kinds,
+    (_, i) => objective.policyCoef * (perSequence[Math.floor(i / length)] as number),
+  )
   const tokens = sequences.reduce((sum, sequence) => sum + sequence.tokens, 0)
   if (objective.klCoef > 0 && inputs.refLogProbs === undefined) {
     throw new RangeError('objective.klCoef: expected refLogProbs as well, got none')

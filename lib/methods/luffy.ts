@@ -20,4 +20,6 @@ export const luffy: Method = {
     reduction: { kind: 'constant' },
     entropyCoef: 0.01,
   },
+  minimizes: '-A r on samples, -A p/(p + 0.1) on demonstrations, less 0.01 entropy; sum / constant',
+  source: 'arXiv 2504.14945',
 }

@@ -8,4 +8,5 @@ export const sft: Method = {
   demonstrationTokens: 'supervised',
   advantages: {},
   objective: { shaping: { kind: 'none' }, reduction: { kind: 'token-mean' } },
+  minimizes: '-log p on demonstrations; mean over tokens',
 }

@@ -38,6 +38,11 @@ export interface Objective {
   /** Upper bound on the shaped off-policy ratio. */
   offPolicyCap?: number
   reduction?: LossReduction
+  /** Of supervised tokens. Default: `reduction`. Each of the two is over the sequences and tokens of its own kind. */
+  sftReduction?: LossReduction
+  /** Factors on the loss of on- and off-policy tokens and on that of supervised ones. Default 1. */
+  policyCoef?: number
+  sftCoef?: number
   /** Coefficient of the k3 KL divergence to the reference policy. Default 0. */
   klCoef?: number
   /** Coefficient of the entropy bonus, a token mean. Default 0. */
@@ -52,6 +57,9 @@ export interface ResolvedObjective {
   shaping: { kind: ShapingKind; gamma: number; exponent: number }
   offPolicyCap: number | undefined
   reduction: LossReduction
+  sftReduction: LossReduction
+  policyCoef: number
+  sftCoef: number
   klCoef: number
   entropyCoef: number
 }
@@ -63,6 +71,9 @@ const names = [
   'shaping',
   'offPolicyCap',
   'reduction',
+  'sftReduction',
+  'policyCoef',
+  'sftCoef',
   'klCoef',
   'entropyCoef',
 ] as const
@@ -84,6 +95,12 @@ export function resolveObjective(objective: Objective = {}, where = 'objective')
     shaping: resolveShaping(given.shaping, `${where}.shaping`),
     offPolicyCap: number('offPolicyCap', 0),
     reduction: resolveReduction(given.reduction, `${where}.reduction`),
+    sftReduction: resolveReduction(
+      given.sftReduction ?? given.reduction,
+      given.sftReduction === undefined ? `${where}.reduction` : `${where}.sftReduction`,
+    ),
+    policyCoef: checkNumber(given.policyCoef ?? 1, `${where}.policyCoef`, { min: 0, ...float32Range }),
+    sftCoef: checkNumber(given.sftCoef ?? 1, `${where}.sftCoef`, { min: 0, ...float32Range }),
     klCoef: checkNumber(given.klCoef ?? 0, `${where}.klCoef`, { min: 0, ...float32Range }),
     entropyCoef: checkNumber(given.entropyCoef ?? 0, `${where}.entropyCoef`),
   }

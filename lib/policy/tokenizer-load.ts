@@ -5,6 +5,7 @@ import { exists, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { ChatTemplate, memberOf } from './chat-template.js'
 import { tokenizerFileNames } from './checkpoint-write.js'
+import { modelFolder } from './hub.js'
 import { checkTokenizerContent, type TokenizerContent } from './tokenizer-file.js'
 import { HuggingFaceTokenizer, templateFileName } from './tokenizer-hugging-face.js'
 import { CharacterTokenizer, type Tokenizer } from './tokenizer-simple.js'
@@ -13,12 +14,13 @@ const mostBytes = 128 * 1024 * 1024
 const generationFileName = 'generation_config.json'
 
 /**
- * The tokenizer that a folder holds.
+ * The tokenizer that a folder, or a model of the hub (`hf:owner/name[@revision]`), holds.
  *
  * @throws {TokenizerError} naming the file and what is wrong with it
  * @throws {TemplateError} for a chat template that is too long
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(model: string): Promise<Tokenizer> {
+  const folder = await modelFolder(model, { parts: 'tokenizer' })
   const files = new Map<string, Buffer>()
   for (const name of [...tokenizerFileNames, generationFileName]) {
     const path = join(folder, name)

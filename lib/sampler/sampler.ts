@@ -104,7 +104,7 @@ class SamplingRun {
     const perSequence = blocksFor(this.#longest) + 1
     const { config } = model
     const blockBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * attentionBlock
-    const free = this.#device.ops.systemInfo().availableMemory * cacheShare
+    const free = this.#device.info().freeMemory * cacheShare
     const affordable = Math.floor(free / (blockBytes * perSequence))
     this.#slots = Math.max(1, Math.min(options.maxConcurrent, this.#total, affordable))
     this.#allocator = new BlockAllocator(this.#slots * perSequence)

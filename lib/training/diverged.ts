@@ -108,6 +108,8 @@ interface LineMember {
   tokens: number[]
   promptLength: number
   offPolicy: number[]
+  supervised?: boolean | undefined
+  weight?: number | undefined
   mask: number[]
   reward?: number | undefined
   /** null: computed from the group's rewards, and beyond float32. */
@@ -146,6 +148,8 @@ function lineOf(member: CheckedMember): LineMember {
     offPolicy: [...kinds].map(kind =>
       kind === TokenKind.offPolicy || kind === TokenKind.supervised ? 1 : 0,
     ),
+    supervised: member.inSftTerm || undefined,
+    weight: member.weight === 1 ? undefined : member.weight,
     mask: [...kinds].map(kind => (kind === TokenKind.masked ? 0 : 1)),
     reward,
     advantage: typeof advantage === 'number' ? advantage : [...advantage],
@@ -167,6 +171,8 @@ function memberOf(line: LineMember, withAdvantage: boolean): GroupMember {
     tokens: Int32Array.from(tokens),
     promptLength,
     offPolicy: Uint8Array.from(offPolicy),
+    ...(line.supervised === undefined ? {} : { supervised: line.supervised }),
+    ...(line.weight === undefined ? {} : { weight: line.weight }),
     mask: Uint8Array.from(mask),
     ...(withAdvantage && advantage !== null
       ? { advantage: typeof advantage === 'number' ? advantage : Float32Array.from(advantage) }

@@ -2,13 +2,15 @@
 import type { CheckedMember } from './groups.js'
 import type { StepMetrics } from './metrics.js'
 
+type Rated = Pick<CheckedMember, 'reward' | 'isDemonstration'>
+
 /** Means over on-policy members; a group is solved when all its on-policy rewards are 1 or more. */
-export function rewardMetrics(groups: readonly (readonly CheckedMember[])[]): Omit<StepMetrics, 'step'> {
+export function rewardMetrics(groups: readonly (readonly Rated[])[]): Omit<StepMetrics, 'step'> {
   const rated = groups
     .map(group => group.filter(member => member.reward !== undefined))
     .filter(group => group.length > 0)
   if (rated.length === 0) return {}
-  const rewards = (group: readonly CheckedMember[], demonstrations: boolean) =>
+  const rewards = (group: readonly Rated[], demonstrations: boolean) =>
     group.filter(member => member.isDemonstration === demonstrations).map(member => member.reward as number)
   const sampled = rated.map(group => rewards(group, false)).filter(group => group.length > 0)
   const share = (test: (values: number[]) => boolean) =>

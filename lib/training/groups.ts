@@ -1,34 +1,18 @@
 // Groups as callers give them, checked before anything is enqueued.
 
+import type { GroupMember, TrainGroup } from '../methods/group.js'
 import { TokenKind } from '../ops/policy-objective.js'
-import { checkArray, checkNumber, checkObject, checkOptions, describeValue } from '../options.js'
+import {
+  checkArray,
+  checkBoolean,
+  checkNumber,
+  checkObject,
+  checkOptions,
+  describeValue,
+} from '../options.js'
 import { checkSequence, type TokenSequence } from '../policy/packing.js'
 
-/** One sequence of a group. Arrays are over the tokens after the prompt. */
-export interface GroupMember {
-  /** Prompt and response, of which there is at least one token. */
-  tokens: Int32Array
-  /** At least 1. */
-  promptLength: number
-  /** True for a demonstration; or 1 per off-policy token (a demonstrated prefix that the policy continued). */
-  offPolicy: boolean | Uint8Array
-  /** Needed unless `advantage` is given. */
-  reward?: number
-  /** Of the policy that sampled the tokens (completion.logProbs). Absent: the current ones, ratio 1. */
-  oldLogProbs?: Float32Array
-  /** Probabilities of the demonstrator. Absent: taken as 1. */
-  teacherProbs?: Float32Array
-  /** Of the reference policy; needed with klCoef. */
-  refLogProbs?: Float32Array
-  /** 0 where a token does not count. Default: all count. */
-  mask?: Uint8Array
-  /** Used as it is, for all tokens or per token; otherwise it comes from the group's rewards. */
-  advantage?: number | Float32Array
-}
-
-export interface TrainGroup {
-  members: readonly GroupMember[]
-}
+export type { GroupMember, TrainGroup }
 
 /** A checked member: what the loss needs, one entry per response token. */
 export interface CheckedMember extends TokenSequence {
@@ -40,18 +24,27 @@ export interface CheckedMember extends TokenSequence {
   oldLogProbs: Float32Array | undefined
   teacherProbs: Float32Array | undefined
   refLogProbs: Float32Array | undefined
-  /** Unmasked response tokens. */
+  /** Unmasked response tokens, and how many of them are supervised. */
   counted: number
+  supervised: number
+  /** Which terms of the loss it stands in, also where all of its tokens are masked. */
+  inPolicyTerm: boolean
+  inSftTerm: boolean
+  /** Factor on its loss. */
+  weight: number
 }
 
 /** Groups that a trainer has checked and copied, each member with its advantage. See `Trainer.prepare`. */
 export class PreparedGroups {
   readonly owner: object
   readonly members: readonly (readonly (CheckedMember & { advantage: number | Float32Array })[])[]
+  /** Of the run, where it was said. */
+  readonly step: number | undefined
 
-  constructor(owner: object, members: PreparedGroups['members']) {
+  constructor(owner: object, members: PreparedGroups['members'], step: number | undefined) {
     this.owner = owner
     this.members = members
+    this.step = step
   }
 
   get length(): number {
@@ -65,7 +58,7 @@ export class PreparedGroups {
 
   /** Groups [start, end), as those of an array. */
   slice(start?: number, end?: number): PreparedGroups {
-    return new PreparedGroups(this.owner, this.members.slice(start, end))
+    return new PreparedGroups(this.owner, this.members.slice(start, end), this.step)
   }
 }
 
@@ -73,6 +66,8 @@ const memberNames = [
   'tokens',
   'promptLength',
   'offPolicy',
+  'supervised',
+  'weight',
   'reward',
   'oldLogProbs',
   'teacherProbs',
@@ -141,8 +136,9 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
       ? given.offPolicy
       : perToken(given.offPolicy, `${name}.offPolicy`, Uint8Array, length, 'true, false or ')
   const mask = given.mask === undefined ? undefined : perToken(given.mask, `${name}.mask`, Uint8Array, length)
-  const offKind = rules.supervised ? TokenKind.supervised : TokenKind.offPolicy
-  const { kinds, counted, anyOff } = kindsOf(offPolicy, mask, length, offKind)
+  const supervised = checkBoolean(given.supervised ?? rules.supervised, `${name}.supervised`)
+  const offKind = supervised ? TokenKind.supervised : TokenKind.offPolicy
+  const { kinds, counted, off, anyOff, anyOn } = kindsOf(offPolicy, mask, length, offKind)
   const refLogProbs = floats('refLogProbs')
   if (rules.needsReference && refLogProbs === undefined) {
     throw new RangeError(
@@ -159,6 +155,10 @@ function checkMember(value: unknown, name: string, rules: CheckRules): CheckedMe
     teacherProbs: probabilities(floats('teacherProbs'), `${name}.teacherProbs`),
     refLogProbs,
     counted,
+    supervised: supervised ? off : 0,
+    inPolicyTerm: anyOn || !supervised,
+    inSftTerm: anyOff && supervised,
+    weight: checkNumber(given.weight ?? 1, `${name}.weight`, { min: 0, max: signalRange.max }),
   }
 }
 
@@ -171,21 +171,26 @@ function kindsOf(
   mask: Uint8Array | undefined,
   length: number,
   offKind: number,
-): { kinds: Uint8Array; counted: number; anyOff: boolean } {
+): { kinds: Uint8Array; counted: number; off: number; anyOff: boolean; anyOn: boolean } {
   const kinds = new Uint8Array(length)
   if (typeof offPolicy === 'boolean' && mask === undefined) {
-    return { kinds: kinds.fill(offPolicy ? offKind : TokenKind.onPolicy), counted: length, anyOff: offPolicy }
+    kinds.fill(offPolicy ? offKind : TokenKind.onPolicy)
+    return { kinds, counted: length, off: offPolicy ? length : 0, anyOff: offPolicy, anyOn: !offPolicy }
   }
   let counted = 0
+  let offCounted = 0
   let anyOff = offPolicy === true
+  let anyOn = offPolicy === false
   for (let i = 0; i < length; i++) {
     const off = typeof offPolicy === 'boolean' ? offPolicy : offPolicy[i] !== 0
     if (off) anyOff = true
+    else anyOn = true
     if (mask !== undefined && mask[i] === 0) continue // TokenKind.masked
     kinds[i] = off ? offKind : TokenKind.onPolicy
     counted += 1
+    if (off) offCounted += 1
   }
-  return { kinds, counted, anyOff }
+  return { kinds, counted, off: offCounted, anyOff, anyOn }
 }
 
 function checkAdvantage(value: unknown, name: string, length: number): number | Float32Array {

@@ -1,13 +1,19 @@
 // How an update is cut into micro-batches, and what the loss is told about each of their tokens.
-import { type LossReduction, tokenWeights } from '../ops/policy-objective.js'
+import {
+  type LossReduction,
+  type ResolvedObjective,
+  TokenKind,
+  tokenWeights,
+} from '../ops/policy-objective.js'
 import { type PackedGroup, packedLength } from '../policy/packing.js'
 import type { CheckedMember } from './groups.js'
 
-/** A member with its advantage (per token) and the weight of its tokens in the loss. */
+/** A member with its advantage (per token) and the weight in the loss of its tokens, and of its supervised ones. */
 export interface WeightedMember {
   member: CheckedMember
   advantage: number | Float32Array
   weight: number
+  sftWeight: number
 }
 
 /** Members that share a prompt in the packed batch. */
@@ -16,24 +22,44 @@ export interface MicroGroup {
   shared: boolean
 }
 
-/** Weights of the whole update's members, by the reduction. */
+/** How the two terms of the loss are reduced, and what they are worth. */
+export type TermWeights = Pick<ResolvedObjective, 'reduction' | 'sftReduction' | 'policyCoef' | 'sftCoef'>
+
+/** Weights of the whole update's members: each term by its own reduction, over the members that stand in it. */
 export function weighMembers(
   members: readonly CheckedMember[],
   advantages: readonly (number | Float32Array)[],
-  reduction: LossReduction,
+  { reduction, sftReduction, policyCoef, sftCoef }: TermWeights,
 ): WeightedMember[] {
-  const weights = tokenWeights(
-    reduction,
-    members.map(({ tokens, promptLength, counted }) => ({
-      length: tokens.length - promptLength,
-      tokens: counted,
-    })),
-  )
+  const inTerm = (term: 'inPolicyTerm' | 'inSftTerm', kind: LossReduction, coefficient: number) => {
+    const own = members.filter(member => member[term])
+    const weights = tokenWeights(
+      kind,
+      own.map(({ tokens, promptLength, counted, supervised }) => ({
+        length: tokens.length - promptLength,
+        tokens: term === 'inSftTerm' ? supervised : counted - supervised,
+      })),
+    )
+    return new Map(own.map((member, i) => [member, coefficient * member.weight * (weights[i] as number)]))
+  }
+  const policy = inTerm('inPolicyTerm', reduction, policyCoef)
+  const sft = inTerm('inSftTerm', sftReduction, sftCoef)
   return members.map((member, i) => ({
     member,
     advantage: advantages[i] as number | Float32Array,
-    weight: weights[i] as number,
+    weight: policy.get(member) ?? 0,
+    sftWeight: sft.get(member) ?? 0,
   }))
+}
+
+/** Whether it changes the policy: some token with a weight that is supervised or has an advantage. */
+export function hasSignal({ member, advantage, weight, sftWeight }: WeightedMember): boolean {
+  if (member.supervised > 0 && sftWeight !== 0) return true
+  if (weight === 0 || member.counted === member.supervised) return false
+  if (typeof advantage === 'number') return advantage !== 0
+  return member.kinds.some(
+    (kind, i) => kind !== TokenKind.masked && kind !== TokenKind.supervised && advantage[i] !== 0,
+  )
 }
 
 /**
@@ -131,12 +157,17 @@ export function targetArrays(members: readonly WeightedMember[]): TargetArrays {
   const weights = new Float32Array(length)
   const kinds = new Uint8Array(length)
   let start = 0
-  for (const { member, advantage, weight } of members) {
+  for (const { member, advantage, weight, sftWeight } of members) {
     const end = start + member.kinds.length
     if (typeof advantage === 'number') advantages.fill(advantage, start, end)
     else advantages.set(advantage, start)
     weights.fill(weight, start, end)
     kinds.set(member.kinds, start)
+    if (member.supervised > 0) {
+      member.kinds.forEach((kind, i) => {
+        if (kind === TokenKind.supervised) weights[start + i] = sftWeight
+      })
+    }
     start = end
   }
   return {

@@ -56,11 +56,12 @@ export function taskNotices(
         `the policy's ${maxPositions} positions: responses to it end there`,
     )
   }
-  if (!resolveMethod(config.method).demonstrations || config.demonstrationsPerPrompt === 0) return notices
+  const method = resolveMethod(config.method)
+  if (!method.demonstrations || config.demonstrationsPerPrompt === 0) return notices
   const shown = training.flatMap(item => item.demonstration ?? [])
   if (shown.length === 0) {
     throw new RangeError(
-      `task.training: no item has a demonstration, from which ${config.method} learns; give some, or use method grpo`,
+      `task.training: no item has a demonstration, from which ${method.name} learns; give some, or use method grpo`,
     )
   }
   const endless = shown.filter(text => !tokenizer.endIds.includes(tokenizer.encode(text).at(-1) ?? -1)).length

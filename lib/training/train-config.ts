@@ -1,7 +1,8 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
 import { ConfigError } from '../errors.js'
-import { methods, resolveMethod } from '../methods/index.js'
+import { type MethodName, methods, resolveMethod } from '../methods/index.js'
+import type { Method } from '../methods/method.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
 import { describeValue, nearestName } from '../options.js'
@@ -23,6 +24,8 @@ const schema = z.strictObject({
   ropeTheta: z.number().positive().optional(),
   maxPositions: count.optional(),
   method: z.enum(Object.keys(methods) as [keyof typeof methods]).default('luffy'),
+  /** The method's own numbers, such as sftSteps of sftThenRl. */
+  methodOptions: z.record(z.string(), z.number()).default({}),
   task: z
     .strictObject({
       name: z.literal('op-chains').default('op-chains'),
@@ -82,6 +85,11 @@ const schema = z.strictObject({
       reduction: z
         .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
         .optional(),
+      sftReduction: z
+        .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
+        .optional(),
+      policyCoef: z.number().min(0).optional(),
+      sftCoef: z.number().min(0).optional(),
       entropyCoef: z.number().optional(),
     })
     .prefault({}),
@@ -113,8 +121,9 @@ const schema = z.strictObject({
   gradientCheckpointing: z.boolean().default(false),
 })
 
-export type TrainConfig = z.input<typeof schema>
-export type ResolvedTrainConfig = z.output<typeof schema>
+/** As in a file; in code, `method` may also be a Method of your own. */
+export type TrainConfig = Omit<z.input<typeof schema>, 'method'> & { method?: MethodName | Method }
+export type ResolvedTrainConfig = Omit<z.output<typeof schema>, 'method'> & { method: MethodName | Method }
 
 /** One option of a configuration. */
 export interface TrainOption {
@@ -162,13 +171,14 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
 
 /** The same, with what there is to say about it. Names of TRL and verl are taken too (config-aliases.ts). */
 export function readTrainConfig(config: unknown): ReadTrainConfig {
-  const { config: translated, notices, mistakes } = translateAliases(config, knownNames)
+  const { own, rest } = ownMethod(config)
+  const { config: translated, notices, mistakes } = translateAliases(rest, knownNames)
   const result = schema.safeParse(translated)
   if (!result.success || mistakes.length > 0) {
     const all = [...mistakes, ...(result.error?.issues.flatMap(describeIssue) ?? [])]
     throw new ConfigError(`configuration: ${all.join('; ')}`, { details: { mistakes: all } })
   }
-  const resolved = result.data
+  const resolved: ResolvedTrainConfig = own === undefined ? result.data : { ...result.data, method: own }
   if (resolved.promptsPerStep % resolved.promptsPerUpdate !== 0) {
     mistakes.push(
       `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
@@ -190,6 +200,16 @@ export function readTrainConfig(config: unknown): ReadTrainConfig {
   if (mistakes.length > 0)
     throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
   return { config: resolved, notices }
+}
+
+/** A method that is an object and no name, and the configuration without it. */
+function ownMethod(config: unknown): { own: Method | undefined; rest: unknown } {
+  const given = config as { method?: unknown } | null | undefined
+  if (typeof given !== 'object' || typeof given?.method !== 'object' || given.method === null) {
+    return { own: undefined, rest: config }
+  }
+  const { method, ...rest } = given
+  return { own: resolveMethod(method), rest }
 }
 
 /**
@@ -245,18 +265,13 @@ function shapeOf(node: unknown): Record<string, unknown> | undefined {
 
 /** What a configuration asks of the trainer. */
 export function trainerOptionsOf(config: ResolvedTrainConfig): TrainerOptions {
-  const method = resolveMethod(config.method)
-  // The default divisor is the longest response allowed times the update's sequences, so that it is the same for all updates.
-  const divisor = config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate
-  const reduction = config.objective.reduction ?? method.objective.reduction
-  const objective =
-    reduction?.kind === 'constant' && reduction.divisor === undefined
-      ? { ...config.objective, reduction: { kind: 'constant' as const, divisor } }
-      : config.objective
   return {
-    method,
-    objective: dropUndefined(objective),
+    method: config.method,
+    methodOptions: config.methodOptions,
+    objective: dropUndefined(config.objective),
     advantages: dropUndefined(config.advantages),
+    // The longest response allowed times the update's sequences, so that it is the same for all updates.
+    defaultDivisor: config.maxCompletionLength * config.numGenerations * config.promptsPerUpdate,
     optimizer: {
       learningRate: config.learningRate,
       betas: config.adamBetas,

@@ -8,15 +8,18 @@ import { measureAccuracy } from '../rewards/accuracy.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import type { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
+import { rowsToLog } from './completion-log.js'
 import { type FailedStep, writeDiverged } from './diverged.js'
 import type { PreparedGroups } from './groups.js'
 import { Learner } from './learner.js'
 import type { StepMetrics } from './metrics.js'
+import type { Moment } from './moment.js'
 import { type Rollout, rollOut } from './rollout.js'
 import { type CompletionRow, checkpointSteps } from './run-folder.js'
 import { RunLock } from './run-lock.js'
 import { itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
+import { addedHistograms } from './token-log.js'
 import { bestSetOf, type ResolvedTrainConfig, readTrainConfig, type TrainConfig } from './train-config.js'
 import type { Trainer } from './trainer.js'
 import { TrainingRun } from './training-run.js'
@@ -50,6 +53,8 @@ export interface TrainResult {
   step: number
   /** Accuracy by evaluation set at the end. */
   accuracy: Record<string, number>
+  /** How often this call met each reason of a reward, such as `timed out`. */
+  rewardReasons: Record<string, number>
 }
 
 /**
@@ -107,7 +112,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
   // A new run loads its model before its folder is made, so that a model that cannot be trained leaves nothing behind.
   const load = (folder: string) => Learner.load(folder, resolved, task, device, signal)
   await using first = (await isNew(resolved)) ? await load(resolved.model) : undefined
-  await using run = await TrainingRun.open(resolved, device)
+  await using run = await TrainingRun.open(resolved, device, task.fingerprints)
   await using learner = run.checkpoint
     ? await load(run.checkpoint.folder)
     : (first ?? (await load(resolved.model)))
@@ -123,7 +128,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
       throw error
     }
   }
-  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit }
+  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit, reasons: {} }
   try {
     await emit({
       type: 'start',
@@ -143,7 +148,13 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
     const checkpoint = run.newest ?? (await save(context))
     await emit({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
     const accuracy = run.evaluation?.accuracy ?? {}
-    return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
+    return {
+      runFolder: run.folder.path,
+      checkpoint,
+      step: run.step,
+      accuracy,
+      rewardReasons: context.reasons,
+    }
   } catch (error) {
     throw await ended(context, error, failure)
   }
@@ -194,7 +205,13 @@ async function alreadyDone(config: ResolvedTrainConfig): Promise<TrainResult | u
   const { folder, checkpoint } = await TrainingRun.inspect(config)
   if (checkpoint === undefined || checkpoint.step <= config.maxSteps) return undefined
   const accuracy = await TrainingRun.accuracyAt(checkpoint.folder)
-  return { runFolder: folder, checkpoint: checkpoint.folder, step: checkpoint.step, accuracy }
+  return {
+    runFolder: folder,
+    checkpoint: checkpoint.folder,
+    step: checkpoint.step,
+    accuracy,
+    rewardReasons: {},
+  }
 }
 
 /** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */
@@ -212,6 +229,10 @@ interface Context {
   run: TrainingRun
   signal: AbortSignal | undefined
   emit: (event: TrainEvent) => Promise<void>
+  /** Reasons of rewards so far. */
+  reasons: Record<string, number>
+  /** Of the last save, until a step logs it. */
+  saveSeconds?: number | undefined
   /** The step that is being done. */
   attempt?: FailedStep
 }
@@ -239,43 +260,50 @@ async function step(context: Context, number: number): Promise<void> {
     updates: [],
   }
   context.attempt = attempt
-  const rollout = await rollOut(
-    policy,
-    task,
-    items,
-    trainer.options.method,
-    config,
-    number,
-    signal,
-    progress => emit({ type: 'sampling', step: number, ...progress }),
+  const moment = trainer.at(number)
+  const rollout = await rollOut(policy, task, items, moment, config, signal, progress =>
+    emit({ type: 'sampling', step: number, ...progress }),
   )
   if (rollout.notice !== undefined) await emit({ type: 'notice', step: number, text: rollout.notice })
-  const groups = await prepare(trainer, rollout)
-  const learningRate = learningRateAt(scheduleOf(config), number - 1)
+  const groups = await prepare(trainer, rollout, number)
+  const learningRate = learningRateOf(config, moment)
   const updates: StepMetrics[] = []
+  let first = 0
   Object.assign(attempt, { learningRate, updates, rollout: rollout.metrics })
-  for (let start = 0; start < groups.length; start += config.promptsPerUpdate) {
-    attempt.groups = groups.slice(start, start + config.promptsPerUpdate)
-    updates.push(await trainer.trainStep(attempt.groups, { learningRate }))
+  if (moment.freshOptimizer) await trainer.resetOptimizer()
+  const perUpdate = moment.oneUpdate ? groups.length : config.promptsPerUpdate
+  for (let start = 0; start < groups.length; start += perUpdate) {
+    attempt.groups = groups.slice(start, start + perUpdate)
+    const onDemonstration = (i: number, logProbs: Float32Array) => {
+      const row = rollout.memberRows[first + i]
+      if (row !== undefined) row.logProbs = [...logProbs]
+    }
+    updates.push(await trainer.trainStep(attempt.groups, { learningRate, onDemonstration }))
+    first += attempt.groups.members.flat().length
   }
   const seconds = (performance.now() - started) / 1000
   const metrics = { ...combined(updates), ...rollout.metrics, step: number, stepSeconds: seconds }
   const trained =
     (metrics.onPolicyTokens ?? 0) + (metrics.offPolicyTokens ?? 0) + (metrics.supervisedTokens ?? 0)
   metrics.tokensPerSecond = trained / seconds
-  await run.completeStep(metrics, config.logCompletions ? rollout.rows : [])
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    context.reasons[reason] = (context.reasons[reason] ?? 0) + count
+  }
+  if (context.saveSeconds !== undefined) metrics.saveSeconds = context.saveSeconds
+  context.saveSeconds = undefined
+  const { rows, leftOut } = await rowsToLog(config.logCompletions ? rollout.rows : [], task.tokenizer)
+  if (config.logCompletions) metrics.unloggedCompletions = leftOut
+  await run.completeStep(metrics, rows)
   await emit({ type: 'step', step: number, metrics, samples: rollout.rows })
 }
 
 /** The step's groups, checked once for all of its updates; the advantages are also noted in the rows. */
-async function prepare(trainer: Trainer, rollout: Rollout): Promise<PreparedGroups> {
-  const prepared = await trainer.prepare(rollout.groups)
+async function prepare(trainer: Trainer, rollout: Rollout, step: number): Promise<PreparedGroups> {
+  const prepared = await trainer.prepare(rollout.groups, { step })
   const flat = prepared.advantages.flat()
-  rollout.rows
-    .filter(row => row.reward !== null)
-    .forEach((row, i) => {
-      row.advantage = flat[i] as number
-    })
+  rollout.memberRows.forEach((row, i) => {
+    if (row !== undefined) row.advantage = flat[i] as number
+  })
   return prepared
 }
 
@@ -305,12 +333,16 @@ function combined(updates: readonly StepMetrics[]): StepMetrics {
           ? total
           : total / values.length
   }
-  return result as unknown as StepMetrics
+  const weights = addedHistograms(
+    updates.flatMap(update => (update.demonstrationWeights ? [update.demonstrationWeights] : [])),
+  )
+  return { ...result, ...(weights ? { demonstrationWeights: weights } : {}) } as unknown as StepMetrics
 }
 
 async function evaluate(context: Context): Promise<void> {
   const { config, task, policy, run, signal, emit } = context
   const accuracy: Record<string, number> = {}
+  const started = performance.now()
   for (const set of task.evaluations) {
     await emit({ type: 'evaluating', step: run.step, set: set.name })
     const { mean, notice } = await measureAccuracy(policy, task, set, {
@@ -324,22 +356,28 @@ async function evaluate(context: Context): Promise<void> {
       await emit({ type: 'notice', step: run.step, text: `${set.name}: ${notice}` })
     }
   }
-  await run.evaluated(accuracy)
+  await run.evaluated(accuracy, (performance.now() - started) / 1000)
   await emit({ type: 'evaluation', step: run.step, accuracy })
 }
 
 async function save(context: Context): Promise<string> {
   const { policy, trainer, task, run, emit } = context
+  const started = performance.now()
   const folder = await run.save(policy, trainer, task)
+  context.saveSeconds = (performance.now() - started) / 1000
   await emit({ type: 'checkpoint', step: run.step, folder })
   return folder
 }
 
-function scheduleOf(config: ResolvedTrainConfig) {
-  return {
+function learningRateOf(
+  config: ResolvedTrainConfig,
+  { step, learningRate, scheduleStart = 0 }: Moment,
+): number {
+  const schedule = {
     kind: config.lrSchedule,
     peak: config.learningRate,
     warmupSteps: config.warmupSteps,
-    totalSteps: Math.max(1, config.maxSteps),
+    totalSteps: Math.max(1, config.maxSteps - scheduleStart),
   }
+  return learningRate ?? learningRateAt(schedule, step - 1 - scheduleStart)
 }

@@ -2,10 +2,10 @@
 
 import type { MethodName } from '../methods/index.js'
 import { resolveMethod } from '../methods/index.js'
-import { type AdvantageOptions, resolveAdvantageOptions } from '../methods/losses.js'
+import type { AdvantageOptions } from '../methods/losses.js'
 import type { Method } from '../methods/method.js'
-import type { AdvantageSettings } from '../ops/group-advantages.js'
-import { type Objective, type ResolvedObjective, resolveObjective } from '../ops/policy-objective.js'
+import { resolveMethodOptions } from '../methods/options.js'
+import type { Objective } from '../ops/policy-objective.js'
 import {
   checkBoolean,
   checkInteger,
@@ -15,6 +15,7 @@ import {
   float32Range,
   temperatureRange,
 } from '../options.js'
+import { type MomentSource, momentAt } from './moment.js'
 
 export interface OptimizerOptions {
   /** Default 1e-6. */
@@ -30,12 +31,16 @@ export interface OptimizerOptions {
 }
 
 export interface TrainerOptions {
-  /** 'luffy' (default), 'grpo', 'drGrpo', 'sft', or a Method of your own. */
+  /** A name of `methods` ('luffy' by default), or a Method of your own. */
   method?: MethodName | Method
+  /** The method's own numbers. */
+  methodOptions?: Readonly<Record<string, number>>
   /** Overrides parts of the method's objective. */
   objective?: Objective
   /** Overrides parts of the method's advantages. */
   advantages?: AdvantageOptions
+  /** Divisor of a reduction 'constant' that has none. Default: the longest response of the update times its sequences. */
+  defaultDivisor?: number
   optimizer?: OptimizerOptions
   /** Softmax temperature of the policy in the loss; that of the sampler. Default 1. */
   temperature?: number
@@ -51,10 +56,8 @@ export interface TrainerOptions {
   maxSkippedUpdates?: number
 }
 
-export interface ResolvedTrainerOptions {
-  method: Method
-  objective: ResolvedObjective
-  advantages: AdvantageSettings
+/** Objective and advantages as they are at a step: `momentAt`. */
+export interface ResolvedTrainerOptions extends MomentSource {
   optimizer: {
     learningRate: number
     betas: readonly [number, number]
@@ -72,8 +75,10 @@ export interface ResolvedTrainerOptions {
 
 const names = [
   'method',
+  'methodOptions',
   'objective',
   'advantages',
+  'defaultDivisor',
   'optimizer',
   'temperature',
   'maxTokensPerMicroBatch',
@@ -87,16 +92,26 @@ export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTra
   const given = checkOptions(options, 'Trainer.create', names)
   // An objective without a method stands for itself: nothing of a method's objective is mixed in.
   const method = resolveMethod(given.method === undefined ? 'luffy' : given.method)
-  const base = given.method === undefined && given.objective !== undefined ? {} : method.objective
-  const overrides = overridesOf(given.objective, 'objective')
+  const bare = given.method === undefined && given.objective !== undefined
+  const overrides = {
+    objective: overridesOf(given.objective, 'objective'),
+    advantages: overridesOf(given.advantages, 'advantages'),
+  }
   const maxTokens = given.maxTokensPerMicroBatch
+  const source: MomentSource = {
+    method: bare ? { ...method, objective: {} } : method,
+    methodOptions: resolveMethodOptions(method.options, given.methodOptions),
+    overrides,
+    defaultDivisor:
+      given.defaultDivisor === undefined
+        ? undefined
+        : checkNumber(given.defaultDivisor, 'defaultDivisor', { min: 1e-30, ...float32Range }),
+  }
+  // Mistakes are said now, also those in what a method that is another at first does not use yet.
+  momentAt({ ...source, method: { ...source.method, at: () => ({}) } }, 1)
+  momentAt(source, 1)
   return {
-    method,
-    objective: resolveObjective({ ...base, ...overrides }),
-    advantages: resolveAdvantageOptions({
-      ...method.advantages,
-      ...overridesOf(given.advantages, 'advantages'),
-    }),
+    ...source,
     optimizer: resolveOptimizer(given.optimizer),
     temperature: checkNumber(given.temperature ?? 1, 'temperature', temperatureRange),
     maxTokensPerMicroBatch:

@@ -2,12 +2,20 @@
 import { Tape } from '../autograd/tape.js'
 import { DisposedError, NonFiniteError } from '../errors.js'
 import { groupAdvantages } from '../methods/losses.js'
+import type { NativePolicyObjective } from '../native.js'
 import { adamw } from '../ops/adamw.js'
 import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
-import { lossMetrics, nativeObjective, TokenKind } from '../ops/policy-objective.js'
-import { checkInteger, checkNumber, checkOptions, checkPath, describeValue } from '../options.js'
+import { lossMetrics, nativeObjective } from '../ops/policy-objective.js'
+import {
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkPath,
+  describeValue,
+} from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -18,14 +26,16 @@ import { rewardMetrics } from './group-metrics.js'
 import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
 import { metricRecord, type StepMetrics } from './metrics.js'
 import {
+  hasSignal,
   type MicroGroup,
   planMicroBatches,
   targetArrays,
   toPacked,
-  type WeightedMember,
   weighMembers,
 } from './micro-batches.js'
+import { type Moment, momentAt } from './moment.js'
 import { loadOptimizer, saveOptimizer } from './optimizer-files.js'
+import { TokenLog } from './token-log.js'
 import { type ResolvedTrainerOptions, resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 /** What a trainer needs besides its tensors to go on where it was. */
@@ -40,11 +50,20 @@ export interface TrainerState {
   skippedInARow: number
   /** Updates skipped because nothing had an advantage. */
   noSignalUpdates: number
+  /** Updates that were applied before the moments were last forgotten. */
+  momentsSince: number
 }
 
 export interface TrainStepOptions {
   /** For this update instead of the optimizer's. */
   learningRate?: number
+  /** Step of the run, on which some methods depend. Default: that of prepared groups, else the calls so far and one. */
+  step?: number
+  /**
+   * Told, before trainStep resolves, the log-probabilities that the loss gave the response tokens of a demonstration:
+   * the number of its member, counted over the groups in their order.
+   */
+  onDemonstration?: (member: number, logProbs: Float32Array) => void
 }
 
 /**
@@ -68,6 +87,7 @@ export class Trainer {
     skippedUpdates: 0,
     skippedInARow: 0,
     noSignalUpdates: 0,
+    momentsSince: 0,
   }
   #disposed = false
 
@@ -112,7 +132,9 @@ export class Trainer {
     options: TrainStepOptions = {},
   ): Promise<StepMetrics> {
     this.#checkLive()
-    const given = checkOptions(options, 'trainStep', ['learningRate'])
+    const given = checkOptions(options, 'trainStep', ['learningRate', 'step', 'onDemonstration'])
+    const { onDemonstration } = options
+    if (onDemonstration !== undefined) checkFunction(onDemonstration, 'onDemonstration')
     const learningRate = checkNumber(
       given.learningRate ?? this.options.optimizer.learningRate,
       'learningRate',
@@ -120,34 +142,48 @@ export class Trainer {
         min: 0,
       },
     )
-    const checked = this.#check(groups)
-    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate))
+    const prepared = groups instanceof PreparedGroups ? groups.step : undefined
+    const moment = this.at(given.step ?? prepared ?? this.#state.steps + 1)
+    const checked = this.#check(groups, moment)
+    return this.policy.exclusively('trainStep', () =>
+      this.#step(checked, learningRate, moment, onDemonstration),
+    )
+  }
+
+  /** What the method asks for at a step of the run, the first being 1. */
+  at(step: unknown): Moment {
+    return momentAt(this.options, checkInteger(step, 'step', { min: 1 }))
   }
 
   /** The advantage of every member, by group: what trainStep would take. Per token where it was given so. */
-  async advantages(groups: readonly TrainGroup[]): Promise<(number | Float32Array)[][]> {
-    return [...(await this.prepare(groups)).advantages]
+  async advantages(
+    groups: readonly TrainGroup[],
+    options: { step?: number } = {},
+  ): Promise<(number | Float32Array)[][]> {
+    return [...(await this.prepare(groups, options)).advantages]
   }
 
   /**
    * Checks and copies groups and computes their advantages, once for several updates on parts of them: pass
    * `prepared.slice(start, end)` to trainStep. Throws as trainStep does.
    */
-  async prepare(groups: readonly TrainGroup[]): Promise<PreparedGroups> {
+  async prepare(groups: readonly TrainGroup[], options: { step?: number } = {}): Promise<PreparedGroups> {
     this.#checkLive()
-    const checked = this.#check(groups)
-    const advantages = await this.#advantages(checked)
+    const { step } = checkOptions(options, 'prepare', ['step'])
+    const moment = this.at(step ?? this.#state.steps + 1)
+    const checked = this.#check(groups, moment)
+    const advantages = await this.#advantages(checked, moment)
     const rated = checked.flat().map((member, i) => ({ ...member, advantage: advantages[i] ?? 0 }))
-    return new PreparedGroups(this, byGroup(rated, checked))
+    return new PreparedGroups(this, byGroup(rated, checked), step === undefined ? undefined : moment.step)
   }
 
-  #check(groups: readonly TrainGroup[] | PreparedGroups): CheckedMember[][] {
+  #check(groups: readonly TrainGroup[] | PreparedGroups, moment: Moment): CheckedMember[][] {
     if (groups instanceof PreparedGroups) {
       if (groups.owner === this) return groups.members.map(group => [...group])
       throw new TypeError('groups: expected groups that this trainer prepared, got those of another trainer')
     }
     const { vocabSize, maxPositions } = this.policy.config
-    const { objective, method } = this.options
+    const { objective, method } = moment
     return checkGroups(groups, {
       vocabSize,
       maxPositions,
@@ -156,12 +192,18 @@ export class Trainer {
     })
   }
 
-  async #step(groups: CheckedMember[][], learningRate: number): Promise<StepMetrics> {
+  async #step(
+    groups: CheckedMember[][],
+    learningRate: number,
+    moment: Moment,
+    onDemonstration: TrainStepOptions['onDemonstration'],
+  ): Promise<StepMetrics> {
     const started = performance.now()
-    const { objective, sharePrompts, updateWithoutSignal } = this.options
+    const { sharePrompts, updateWithoutSignal } = this.options
+    const { objective } = moment
     const members = groups.flat()
-    const advantages = await this.#advantages(groups)
-    const weighted = weighMembers(members, advantages, objective.reduction)
+    const advantages = await this.#advantages(groups, moment)
+    const weighted = weighMembers(members, advantages, objective)
     const counted = members.reduce((sum, member) => sum + member.counted, 0)
     this.#state = { ...this.#state, steps: this.#state.steps + 1 }
     const shared: StepMetrics = { step: this.#state.steps, learningRate, ...rewardMetrics(groups) }
@@ -176,19 +218,26 @@ export class Trainer {
     this.policy.model.rope(longest(members))
     device.ops.fill(device.handle, this.#gradients.handle, 0)
     const sums = device.keep(createMetricSums(device))
+    const log = new TokenLog(objective.shaping.gamma)
     try {
       for (const batch of batches) {
-        this.#microBatch(batch, counted, sums)
+        this.#microBatch(batch, nativeObjective(objective, counted), sums, log)
         await new Promise(resolve => setImmediate(resolve))
       }
       const [control, totals] = await this.#update(learningRate, sums)
       const finite = control[2] === 1
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
       this.#count(finite, counted, { gradNorm: control[0] as number, ...losses })
+      const { logProbs, histogram } = await log.read()
+      members.forEach((member, i) => {
+        const values = logProbs.get(member)
+        if (values !== undefined) onDemonstration?.(i, values)
+      })
       const seconds = secondsSince(started)
       return {
         ...shared,
         ...losses,
+        ...(histogram ? { demonstrationWeights: histogram } : {}),
         gradNorm: control[0] as number,
         skippedUpdates: finite ? 0 : 1,
         noSignalUpdates: 0,
@@ -203,7 +252,7 @@ export class Trainer {
   }
 
   /** Advantages of all members in order: given ones as they are, the others from their group's rewards. */
-  async #advantages(groups: CheckedMember[][]): Promise<(number | Float32Array)[]> {
+  async #advantages(groups: CheckedMember[][], moment: Moment): Promise<(number | Float32Array)[]> {
     const flat = groups.flatMap((group, g) => group.map(member => ({ member, g })))
     const rated = flat.filter(({ member }) => needsReward(member))
     const computed =
@@ -215,7 +264,7 @@ export class Trainer {
               groups: rated.map(({ g }) => g),
               offPolicy: rated.map(({ member }) => member.isDemonstration),
             },
-            this.options.advantages,
+            moment.advantages,
             this.policy.device,
           )
     let next = 0
@@ -225,11 +274,12 @@ export class Trainer {
   }
 
   /** Enqueues the forward and backward pass of one micro-batch. */
-  #microBatch(groups: MicroGroup[], counted: number, sums: Tensor): void {
+  #microBatch(groups: MicroGroup[], objective: NativePolicyObjective, sums: Tensor, log: TokenLog): void {
     const { device, model, config } = this.policy
-    const { objective, temperature, gradientCheckpointing } = this.options
+    const { temperature, gradientCheckpointing } = this.options
     const arrays = packGroups(groups.map(toPacked))
-    const targets = targetArrays(groups.flatMap(group => group.members))
+    const weighted = groups.flatMap(group => group.members)
+    const targets = targetArrays(weighted)
     const table = model.rope(1)
     const tape = new Tape(device)
     const pass = () => {
@@ -239,7 +289,7 @@ export class Trainer {
         tape,
         recompute: gradientCheckpointing,
       })
-      linearPolicyLoss(
+      const { logProbs } = linearPolicyLoss(
         tape,
         hidden,
         model.weights.output,
@@ -253,8 +303,12 @@ export class Trainer {
           refLogProbs: optional(targets.refLogProbs),
           teacherProbs: optional(targets.teacherProbs),
         },
-        nativeObjective(objective, counted),
+        objective,
         sums,
+      )
+      log.add(
+        weighted.map(({ member }) => member),
+        device.readFloat32(logProbs),
       )
       tape.backward()
     }
@@ -278,13 +332,30 @@ export class Trainer {
         secondMoment: this.#secondMoment,
       },
       control,
-      { learningRate, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, step: this.#state.updates + 1 },
+      { learningRate, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, step: this.#adamStep() },
     )
     try {
       return await Promise.all([device.readFloat32(control), device.readFloat64(sums)])
     } finally {
       control.dispose()
     }
+  }
+
+  #adamStep(): number {
+    return this.#state.updates - this.#state.momentsSince + 1
+  }
+
+  /** Forgets the moments, as a new optimizer would have none; the policy stays. */
+  async resetOptimizer(): Promise<void> {
+    this.#checkLive()
+    await this.policy.exclusively('resetOptimizer', async () => {
+      const { device } = this.policy
+      for (const moment of [this.#firstMoment, this.#secondMoment]) {
+        device.ops.fill(device.handle, moment.handle, 0)
+      }
+      await device.synchronize()
+      this.#state = { ...this.#state, momentsSince: this.#state.updates }
+    })
   }
 
   #count(finite: boolean, tokens: number, metrics: Omit<StepMetrics, 'step'>): void {
@@ -366,20 +437,17 @@ export class Trainer {
   }
 }
 
-function hasSignal({ member, advantage }: WeightedMember): boolean {
-  const { kinds } = member
-  if (typeof advantage === 'number' && advantage !== 0) return member.counted > 0
-  if (kinds.includes(TokenKind.supervised)) return true
-  if (typeof advantage === 'number') return false
-  for (let i = 0; i < kinds.length; i++) {
-    if (kinds[i] !== TokenKind.masked && advantage[i] !== 0) return true
-  }
-  return false
-}
-
 /** Counters from a file: known names, integers of at least 0. */
 function checkState(state: unknown): Partial<TrainerState> {
-  const names = ['steps', 'updates', 'tokens', 'skippedUpdates', 'skippedInARow', 'noSignalUpdates'] as const
+  const names = [
+    'steps',
+    'updates',
+    'tokens',
+    'skippedUpdates',
+    'skippedInARow',
+    'noSignalUpdates',
+    'momentsSince',
+  ] as const
   if (state === undefined || state === null)
     throw new TypeError(`state: expected a TrainerState, got ${describeValue(state)}`)
   const given = checkOptions(state, 'state', names)

@@ -15,9 +15,25 @@ namespace cuda {
 // A chunk of logits takes 1 MiB for each multiprocessor.
 constexpr int64_t kChunkFloats = int64_t{1} << 18;
 
+// The faults of the ops inside are this op's, of rows from `begin` on.
+class OuterFaults {
+ public:
+  OuterFaults(Context& context, FaultOp op, int64_t begin) : context_(context), sink_(context.fault_sink(op)) {
+    sink_.first_row = begin;
+    context_.outer_faults = &sink_;
+  }
+  OuterFaults(const OuterFaults&) = delete;
+  OuterFaults& operator=(const OuterFaults&) = delete;
+  ~OuterFaults() { context_.outer_faults = nullptr; }
+
+ private:
+  Context& context_;
+  FaultSink sink_;
+};
+
 // body(begin, count, logits) for each chunk of rows, with its logits computed.
 template <class Body>
-static void for_each_chunk(Context& context, const Tensor& hidden, const Tensor& weight, Body&& body) {
+static void for_each_chunk(Context& context, FaultOp op, const Tensor& hidden, const Tensor& weight, Body&& body) {
   const int64_t rows = hidden.shape[0];
   const int64_t words = weight.shape[0];
   if (rows == 0) return;
@@ -35,6 +51,7 @@ static void for_each_chunk(Context& context, const Tensor& hidden, const Tensor&
     const int64_t count = rows - begin < chunk ? rows - begin : chunk;
     logits.shape[0] = count;
     matmul(context, rows_of(hidden, begin, count), weight, logits, false, true, false);
+    const OuterFaults faults(context, op, begin);
     body(begin, count, logits);
     context.scratch_release(mark);
   }
@@ -49,15 +66,16 @@ void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor t
   check_linear_policy_loss(op, hidden, weight, tokens, temperature, inputs, objective, log_probs, entropy, grad_hidden,
                            grad_weight, metrics, activation_dtype(hidden));
 
-  for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
-    const auto part = [&](const Tensor& t) { return rows_of(t, begin, count); };
-    logits_policy_loss(context, logits, part(tokens), temperature, part(old_log_probs), part(advantages), part(weights),
-                       part(kinds), part(ref_log_probs), part(teacher_probs), objective, part(log_probs), part(entropy),
-                       metrics);
-    // Whether all rows are masked is not known on this side; their products then are of zeros.
-    matmul(context, logits, weight, part(grad_hidden), false, false, false);
-    matmul(context, logits, part(hidden), grad_weight, true, false, true);
-  });
+  for_each_chunk(context, FaultOp::linear_policy_loss, hidden, weight,
+                 [&](int64_t begin, int64_t count, const Tensor& logits) {
+                   const auto part = [&](const Tensor& t) { return rows_of(t, begin, count); };
+                   logits_policy_loss(context, logits, part(tokens), temperature, part(old_log_probs), part(advantages),
+                                      part(weights), part(kinds), part(ref_log_probs), part(teacher_probs), objective,
+                                      part(log_probs), part(entropy), metrics);
+                   // Whether all rows are masked is not known on this side; their products then are of zeros.
+                   matmul(context, logits, weight, part(grad_hidden), false, false, false);
+                   matmul(context, logits, part(hidden), grad_weight, true, false, true);
+                 });
 }
 
 void linear_log_prob(Context& context, Tensor hidden, Tensor weight, Tensor tokens, double temperature,
@@ -65,10 +83,11 @@ void linear_log_prob(Context& context, Tensor hidden, Tensor weight, Tensor toke
   const char* op = "linear-log-prob";
   check_linear_log_prob(op, hidden, weight, tokens, temperature, log_probs, entropy, activation_dtype(hidden));
 
-  for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
-    token_log_prob_forward(context, logits, rows_of(tokens, begin, count), temperature,
-                           rows_of(log_probs, begin, count), rows_of(entropy, begin, count));
-  });
+  for_each_chunk(context, FaultOp::linear_log_prob, hidden, weight,
+                 [&](int64_t begin, int64_t count, const Tensor& logits) {
+                   token_log_prob_forward(context, logits, rows_of(tokens, begin, count), temperature,
+                                          rows_of(log_probs, begin, count), rows_of(entropy, begin, count));
+                 });
 }
 
 }  // namespace cuda

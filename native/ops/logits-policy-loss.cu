@@ -24,6 +24,7 @@ struct LogitsLossCall {
   float* entropy;
   double* kept;  // metrics of the rows of this launch
   int64_t first, count;
+  FaultSink faults;
 };
 
 // What the second walk over a row needs: logit x becomes 2^y (slope y + constant), that of the token `chosen`.
@@ -32,7 +33,7 @@ struct RowGradient {
   bool masked;
 };
 
-// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN. As on the CPU the gradient is
+// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN, and leaves a fault. As on the CPU the gradient is
 // q (a + b log q) with q = e / sum and log q = y log(2) - log(sum), where a = (-g + share H) / temperature and b = share /
 // temperature; for the token 1 - q must not be a difference of rounded numbers.
 template <class T>
@@ -40,6 +41,7 @@ DEV void finish_row(const LogitsLossCall<T>& call, int64_t i, const RowStatistic
   const int64_t r = call.first + i;
   const int64_t token = ld(call.tokens + r);
   const bool known = token >= 0 && token < call.columns;
+  if (!known) leave_fault(call.faults, FaultKind::token, r, static_cast<int32_t>(token), call.columns);
   const double temperature = call.temperature.exact;
   const double share = call.objective.entropy_share;
   const double log_prob =
@@ -47,7 +49,7 @@ DEV void finish_row(const LogitsLossCall<T>& call, int64_t i, const RowStatistic
   const double entropy = known ? row_entropy(row) : NAN;
   st(call.log_probs + r, static_cast<float>(log_prob));
   st(call.entropy + r, static_cast<float>(entropy));
-  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob);
+  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob, call.faults);
 
   const double a = (share * entropy - loss.gradient) / temperature;
   const double b = share / temperature;
@@ -138,6 +140,7 @@ void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double t
     call.log_probs = log_probs.f32();
     call.entropy = entropy.f32();
     call.kept = kept;
+    call.faults = context.fault_sink(FaultOp::logits_policy_loss);
     for (call.first = 0; call.first < rows; call.first += kRowsOfMetrics) {
       call.count = rows - call.first < kRowsOfMetrics ? rows - call.first : kRowsOfMetrics;
       for_row_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {

@@ -13,11 +13,11 @@ namespace cuda {
 
 constexpr int kRopeBlock = 256;
 
-// A position that is not in the tables gives NaN.
+// A position that is not in the tables gives NaN, and leaves a fault.
 template <class T, bool wide>
 KERNEL(kRopeBlock)
 rope_kernel(T* x, int64_t stride, const int32_t* positions, const float* cosine, const float* sine, int64_t table_rows,
-            int64_t rows, int64_t heads, int64_t half, float sign) {
+            int64_t rows, int64_t heads, int64_t half, float sign, FaultSink faults) {
   const int64_t fours = (half + 3) / 4;
   for (int64_t i = grid_thread(); i < rows * heads * fours; i += grid_step()) {
     const int64_t row = i / (heads * fours);
@@ -42,6 +42,8 @@ rope_kernel(T* x, int64_t stride, const int32_t* positions, const float* cosine,
         second.at[j] = fmaf(first.at[j], turn, second.at[j] * c.at[j]);
         first.at[j] = rotated;
       }
+    } else if (place == 0) {
+      leave_fault(faults, FaultKind::index, row, static_cast<int32_t>(position), table_rows);
     }
     store_four<wide>(p, left, first);
     store_four<wide>(p + half, left, second);
@@ -67,7 +69,7 @@ void rope(Context& context, Tensor x, Tensor positions, Tensor cosine, Tensor si
     const auto run = [&](auto kernel) {
       kernel(how, static_cast<T*>(x.data), x.row_stride, static_cast<const int32_t*>(positions.i32()),
              static_cast<const float*>(cosine.f32()), static_cast<const float*>(sine.f32()), cosine.shape[0],
-             x.shape[0], heads, half, inverse ? -1.0f : 1.0f);
+             x.shape[0], heads, half, inverse ? -1.0f : 1.0f, context.fault_sink(FaultOp::rope));
     };
     if (wide) {
       run([](auto... arguments) { launch<rope_kernel<T, true>>(arguments...); });

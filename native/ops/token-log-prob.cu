@@ -11,11 +11,11 @@
 namespace luffy {
 namespace cuda {
 
-// A token outside the vocabulary makes its row NaN.
+// A token outside the vocabulary makes its row NaN, and leaves a fault.
 template <class T, int threads, bool wide>
 KERNEL(threads)
 token_log_prob_forward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
-                              double temperature, float factor, float* log_probs, float* entropy) {
+                              double temperature, float factor, float* log_probs, float* entropy, FaultSink faults) {
   SHARED(RowScratch, scratch, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const T* x = logits + r * stride;
@@ -23,6 +23,7 @@ token_log_prob_forward_kernel(const T* logits, int64_t stride, const int32_t* to
     if (threadIdx.x == 0) {
       const int64_t token = ld(tokens + r);
       const bool known = token >= 0 && token < columns;
+      if (!known) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
       st(log_probs + r, known ? static_cast<float>(row_log_prob(row, to_float(ld(x + token)), temperature)) : NAN);
       if (entropy != nullptr) st(entropy + r, known ? static_cast<float>(row_entropy(row)) : NAN);
     }
@@ -35,7 +36,7 @@ template <class T, int threads, bool wide>
 KERNEL(threads)
 token_log_prob_backward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
                                double temperature, float factor, const float* grad_log_probs, T* grad_logits,
-                               int64_t grad_stride) {
+                               int64_t grad_stride, FaultSink faults) {
   constexpr int64_t step = 4 * threads;
   SHARED(RowScratch, scratch, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
@@ -45,6 +46,7 @@ token_log_prob_backward_kernel(const T* logits, int64_t stride, const int32_t* t
     const int64_t token = ld(tokens + r);
     const double g = ld(grad_log_probs + r);
     const bool known = token >= 0 && token < columns;
+    if (!known && threadIdx.x == 0) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
     const float scale = known ? static_cast<float>(-g / temperature / row.sum) : NAN;
     const int64_t first = 4 * static_cast<int64_t>(threadIdx.x);
     for (int64_t i = first + (columns - 1) / step * step; i >= first; i -= step) {
@@ -86,7 +88,8 @@ void token_log_prob_forward(Context& context, Tensor logits, Tensor tokens, doub
       const Launch how(dim3(blocks_for(rows, 1)), dim3(block), 0, stream_of(context));
       launch<token_log_prob_forward_kernel<T, block, decltype(wide)::value>>(
           how, static_cast<const T*>(logits.data), logits.row_stride, static_cast<const int32_t*>(tokens.i32()), rows,
-          columns, scale.exact, scale.factor, log_probs.f32(), entropy.f32());
+          columns, scale.exact, scale.factor, log_probs.f32(), entropy.f32(),
+          context.fault_sink(FaultOp::token_log_prob));
     });
   });
 }
@@ -113,7 +116,8 @@ void token_log_prob_backward(Context& context, Tensor logits, Tensor tokens, dou
       launch<token_log_prob_backward_kernel<T, block, decltype(wide)::value>>(
           how, static_cast<const T*>(logits.data), logits.row_stride, static_cast<const int32_t*>(tokens.i32()), rows,
           columns, scale.exact, scale.factor, static_cast<const float*>(grad_log_probs.f32()),
-          static_cast<T*>(grad_logits.data), grad_logits.row_stride);
+          static_cast<T*>(grad_logits.data), grad_logits.row_stride,
+          context.fault_sink(FaultOp::token_log_prob_backward));
     });
   });
 }

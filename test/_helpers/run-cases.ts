@@ -1,9 +1,12 @@
 // Runs case tables: every case on every device, against its float64 reference, and bit for bit the same with 1 and 2
 // threads. LUFFY_SHOW_ERRORS=1 prints the largest error of each result, which the tolerances are made from.
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { TestFn } from 'ava'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
+import { exportCases } from './case-export.js'
 import { isClose, sameBits, type Tolerance } from './compare.js'
 import { Guarded } from './guarded.js'
 import type { OpDevices } from './op-devices.js'
@@ -20,6 +23,11 @@ const largeFlops = 1e8
 const emulatedBytes = 1e6
 const emulatedFlops = 1e7
 
+// A folder: the cases are written there as case files instead of being run (scripts/gpu-pack.mjs).
+const exportFolder = process.env.LUFFY_EXPORT_CASES
+/** Files that go to a card stay small: the largest cases are left out. */
+const exportedBytes = 2e6
+
 /** One test for each case. */
 export function testCases(
   test: TestFn,
@@ -28,6 +36,18 @@ export function testCases(
   tolerances: Tolerances,
 ): void {
   if (cases.length === 0) throw new Error('no cases to test')
+  if (exportFolder !== undefined) {
+    const stem = basename(fileURLToPath(test.meta.file), '.test.js')
+    test('exported', t => {
+      const path = join(exportFolder, `${stem}.cases`)
+      const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
+      if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
+      const chosen = cases.filter(({ bytes }) => bytes < exportedBytes)
+      exportCases(path, stem, device, chosen, tolerances)
+      t.true(chosen.length > 0)
+    })
+    return
+  }
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'case', i))

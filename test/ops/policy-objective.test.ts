@@ -20,9 +20,13 @@ test('defaults: no clip, regularized shaping with gamma 0.1, clamp 20, constant 
     shaping: { kind: 'regularized', gamma: 0.1, exponent: 1 },
     offPolicyCap: undefined,
     reduction: { kind: 'constant' },
+    sftReduction: { kind: 'constant' },
+    policyCoef: 1,
+    sftCoef: 1,
     klCoef: 0,
     entropyCoef: 0,
   })
+  t.deepEqual(resolveObjective({ reduction: { kind: 'token-mean' } }).sftReduction, { kind: 'token-mean' })
 })
 
 test('every option crosses the border', t => {
@@ -65,6 +69,9 @@ test('what cannot be meant is refused by name', t => {
     [{ entropyCoef: Number.NaN }, 'objective.entropyCoef'],
     [{ reduction: { kind: 'token-mean', divisor: 3 } }, 'objective.reduction.divisor'],
     [{ reduction: { kind: 'constant', divisor: 0 } }, 'objective.reduction.divisor'],
+    [{ sftReduction: { kind: 'sequence-mean', divisor: 3 } }, 'objective.sftReduction.divisor'],
+    [{ policyCoef: -1 }, 'objective.policyCoef'],
+    [{ sftCoef: -1 }, 'objective.sftCoef'],
   ]
   for (const [objective, name] of refused) {
     const error = t.throws(() => resolveObjective(objective), { any: true }, name)

@@ -147,10 +147,15 @@ test('the folder is bounded: groups that do not fit are counted', async t => {
     teacherProbs: undefined,
     refLogProbs: undefined,
     counted: length - 1,
+    supervised: 0,
+    inPolicyTerm: true,
+    inSftTerm: false,
+    weight: 1,
   }
   const groups = new PreparedGroups(
     trainer,
     Array.from({ length: 7 }, () => [member]),
+    undefined,
   )
   const failed: FailedStep = { step: 1, prompts: [], groups, updates: [] }
   const run = join(outputDir, 'run')

@@ -1,9 +1,12 @@
 // How an update is cut: every member once, within the limit, prompts shared where they are equal, weights of the whole.
 import test from 'ava'
+import { type LossReduction, resolveObjective } from '../../lib/ops/policy-objective.js'
 import { packedLength, packGroups } from '../../lib/policy/packing.js'
 import { checkGroups, type GroupMember } from '../../lib/training/groups.js'
 import { planMicroBatches, targetArrays, toPacked, weighMembers } from '../../lib/training/micro-batches.js'
 import { randomTokens } from '../_helpers/policies.js'
+
+const termsOf = (reduction: LossReduction) => resolveObjective({ reduction })
 
 const rules = { vocabSize: 97, maxPositions: 10_000, supervised: false, needsReference: false }
 
@@ -28,7 +31,7 @@ function weighted(
   const all = weighMembers(
     flat,
     flat.map(m => m.advantage as number),
-    { kind: 'token-mean' },
+    termsOf({ kind: 'token-mean' }),
   )
   let next = 0
   return groups.map(group => group.map(() => all[next++]!))
@@ -96,8 +99,8 @@ test('weights are those of the whole update', t => {
     rules,
   ).flat()
   const advantages = members.map(() => 1)
-  const weights = (reduction: Parameters<typeof weighMembers>[2]) =>
-    weighMembers(members, advantages, reduction).map(({ weight }) => weight)
+  const weights = (reduction: LossReduction) =>
+    weighMembers(members, advantages, termsOf(reduction)).map(({ weight }) => weight)
   t.deepEqual(weights({ kind: 'token-mean' }), Array(4).fill(1 / 8))
   t.deepEqual(weights({ kind: 'sequence-mean' }), [1 / 12, 1 / 6, 1 / 3, 1 / 6])
   t.deepEqual(weights({ kind: 'constant', divisor: 7 }), Array(4).fill(1 / 7))
@@ -124,7 +127,11 @@ test('what the loss is told, token by token', t => {
     ],
     rules,
   )
-  const members = weighMembers(group!, [2, Float32Array.of(3, 4, 5)], { kind: 'constant', divisor: 4 })
+  const members = weighMembers(
+    group!,
+    [2, Float32Array.of(3, 4, 5)],
+    termsOf({ kind: 'constant', divisor: 4 }),
+  )
   const targets = targetArrays(members)
   t.deepEqual([...targets.kinds], [1, 1, 2, 1, 0])
   t.deepEqual([...targets.advantages], [2, 2, 3, 4, 5])
