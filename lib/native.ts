@@ -116,6 +116,7 @@ export interface Native {
     firstMoment: T,
     secondMoment: T,
     control: T,
+    half: M,
     options: NativeAdamWOptions,
   ): void
   addRows(d: D, a: T, b: T, out: T): void
@@ -163,7 +164,7 @@ export interface Native {
   kvCacheCopy(d: D, pairs: T, keyCache: T, valueCache: T): void
   linearBackwardInput(d: D, gradOut: T, weight: T, gradX: T, accumulate: boolean): void
   linearBackwardWeight(d: D, gradOut: T, x: T, gradWeight: T, gradBias: M): void
-  linearForward(d: D, x: T, weight: T, packed: M, bias: M, out: T): void
+  linearForward(d: D, x: T, weight: T, packed: M, bias: M, residual: M, out: T): void
   linearLogProb(d: D, hidden: T, weight: T, tokens: T, temperature: number, logProbs: T, entropy: M): void
   linearPack(d: D, weight: T, packed: T): void
   linearPackedSize(d: D, n: number, k: number): number

@@ -21,6 +21,7 @@ export const programs = {
     kernels: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
   },
   'rms-norm': { kernels: ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'] },
+  'matmul-bf16': { kernels: ['test/emulator/matmul-bf16-test.cu', 'native/ops/matmul-bf16.cu'] },
   'kernel-tests': backendProgram('kernelTests'),
   'kernel-bench': backendProgram('kernelBench'),
 }

@@ -21,13 +21,14 @@ function packedSize(weight: Tensor): number {
   return weight.dtype === 'float32' ? ops.linearPackedSize(handle, weight.rows, weight.columns) : 0
 }
 
-/** x [T, K] -> [T, N], float32 or bfloat16 as the weight is; gradients of weight and bias are float32. */
+/** x [T, K] -> [T, N], float32 or bfloat16 as the weight is; gradients of weight and bias are float32. `residual` [T, N] is added. */
 export function linear(
   tape: Tape | undefined,
   x: Tensor,
   weight: Parameter,
   bias?: Parameter,
   packed?: Tensor,
+  residual?: Tensor,
 ): Tensor {
   const w = weight.value
   const n = w.rows
@@ -35,6 +36,7 @@ export function linear(
   checkTensor('linear', 'weight', w, dtype, [-1, -1])
   checkTensor('linear', 'x', x, dtype, [-1, w.columns])
   if (bias) checkTensor('linear', 'bias', bias.value, dtype, [n])
+  if (residual) checkTensor('linear', 'residual', residual, dtype, [x.rows, n])
   const { device } = x
   const { ops, handle } = device
   if (packed) checkTensor('linear', 'packed', packed, 'float32', [packedSize(w)])
@@ -45,6 +47,7 @@ export function linear(
     w.handle,
     packed?.handle ?? null,
     bias?.value.handle ?? null,
+    residual?.handle ?? null,
     out.handle,
   )
   tape?.record([x], () => {
@@ -57,7 +60,9 @@ export function linear(
       bias?.gradient.handle ?? null,
     )
     tape.produce(x, target => ops.linearBackwardInput(handle, gradOut.handle, w.handle, target.handle, false))
-    tape.consume(out)
+    const gradient = residual && tape.take(out)
+    if (gradient) tape.accumulate(residual, gradient)
+    else tape.consume(out)
   })
   return out
 }

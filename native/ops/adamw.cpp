@@ -6,6 +6,7 @@
 
 #include "../core/simd.h"
 #include "adamw-checks.h"
+#include "cast.h"
 #include "ranges.h"
 
 namespace luffy {
@@ -53,8 +54,8 @@ LUFFY_INLINE Vec as_vec(double x) { return vec(static_cast<float>(x)); }
 }  // namespace
 
 void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, Tensor second_moment, Tensor control,
-           AdamWOptions options) {
-  check_adamw(params, grads, first_moment, second_moment, control, options);
+           Tensor half, AdamWOptions options) {
+  check_adamw(params, grads, first_moment, second_moment, control, half, options);
   const int64_t count = params.shape[0];
   if (control.f32()[2] == 0.0f) return;
 
@@ -74,6 +75,7 @@ void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, T
     update_span(step, grads.f32() + begin, params.f32() + begin, first_moment.f32() + begin,
                 second_moment.f32() + begin, end - begin);
   });
+  if (half) cast(context, params, half);
 }
 
 }  // namespace LUFFY_BACKEND

@@ -1,6 +1,6 @@
 // adamw on CUDA: one pass over the four arrays, each thread four elements. See adamw.h.
 //
-// Bound by memory: 16 bytes read and 12 written an element. What depends on the step alone is computed once on the host
+// Bound by memory: 16 bytes read and 12 written an element, 14 with a bfloat16 copy. What depends on the step alone is computed once on the host
 // in float64 and used as float32; the bits are those of a processor with fused multiply-adds. The factor and the
 // verdict of gradient-norm are read on the device, so that nothing waits for them.
 #include "adamw.h"
@@ -30,8 +30,8 @@ DEV void adamw_update(const AdamWStep& step, float factor, float grad, float& pa
 
 template <bool wide>
 KERNEL(kAdamWBlock)
-adamw_kernel(float* params, const float* grads, float* firsts, float* seconds, const float* control, int64_t count,
-             AdamWStep step) {
+adamw_kernel(float* params, const float* grads, float* firsts, float* seconds, const float* control, bf16* halves,
+             int64_t count, AdamWStep step) {
   const float factor = ld(control + 1);
   if (ld(control + 2) == 0.0f) return;  // not finite
   for (int64_t i = 4 * grid_thread(); i < count; i += 4 * grid_step()) {
@@ -43,6 +43,7 @@ adamw_kernel(float* params, const float* grads, float* firsts, float* seconds, c
 #pragma unroll
     for (int j = 0; j < 4; ++j) adamw_update(step, factor, grad.at[j], param.at[j], first.at[j], second.at[j]);
     store_four<wide>(params + i, left, param);
+    if (halves != nullptr) store_four<wide>(halves + i, left, param);
     store_four<wide>(firsts + i, left, first);
     store_four<wide>(seconds + i, left, second);
   }
@@ -63,8 +64,8 @@ static AdamWStep adamw_step(const AdamWOptions& options) {
 }
 
 void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, Tensor second_moment, Tensor control,
-           AdamWOptions options) {
-  check_adamw(params, grads, first_moment, second_moment, control, options);
+           Tensor half, AdamWOptions options) {
+  check_adamw(params, grads, first_moment, second_moment, control, half, options);
   const int64_t count = params.shape[0];
   if (count == 0) return;
 
@@ -72,11 +73,11 @@ void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, T
   const Launch how(dim3(blocks_for((count + 3) / 4, kAdamWBlock)), dim3(kAdamWBlock), 0, stream_of(context));
   const auto run = [&](auto kernel) {
     kernel(how, params.f32(), static_cast<const float*>(grads.f32()), first_moment.f32(), second_moment.f32(),
-           static_cast<const float*>(control.f32()), count, step);
+           static_cast<const float*>(control.f32()), static_cast<bf16*>(half.data), count, step);
   };
   // A vector has one row of its own length, whatever its stride says.
   const auto aligned = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data) % 16 == 0; };
-  if (aligned(params) && aligned(grads) && aligned(first_moment) && aligned(second_moment)) {
+  if (aligned(params) && aligned(grads) && aligned(first_moment) && aligned(second_moment) && aligned(half)) {
     run([](auto... arguments) { launch<adamw_kernel<true>>(arguments...); });
   } else {
     run([](auto... arguments) { launch<adamw_kernel<false>>(arguments...); });

@@ -1,11 +1,12 @@
 // adamw: one step of AdamW (Loshchilov & Hutter, arXiv 1711.05101, Algorithm 2; PyTorch's order of operations).
 //
-//   params[n], firstMoment[n], secondMoment[n] float32 in place; grads[n] float32; control[4] from gradient-norm.
+//   params[n], firstMoment[n], secondMoment[n] float32 in place; grads[n] float32; control[4] from gradient-norm;
+//   half[n] bfloat16 (optional) = the new params, rounded.
 //   g = grads * control.factor
 //   params -= learningRate * weightDecay * params
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   params -= learningRate / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
-//   When control.ok is 0 nothing changes, not a bit. Moves 7 floats an element at the memory's speed, one pass.
+//   When control.ok is 0 nothing changes, not a bit, half included. Moves 7 floats an element at the memory's speed, one pass.
 #pragma once
 
 #include "../core/context.h"
@@ -35,7 +36,7 @@ struct AdamWOptions {
 namespace LUFFY_BACKEND {
 
 void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, Tensor second_moment, Tensor control,
-           AdamWOptions options);
+           Tensor half /* optional */, AdamWOptions options);
 
 }  // namespace LUFFY_BACKEND
 }  // namespace luffy

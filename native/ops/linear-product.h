@@ -10,13 +10,14 @@ namespace LUFFY_BACKEND {
 // Of the weight where it is; the size of `packed` is the caller's to check and its use the caller's to choose.
 template <class T>
 LUFFY_INLINE ProductOf<T, T> linear_forward_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                                                    const Tensor& out) {
+                                                    const Tensor& residual, const Tensor& out) {
   constexpr DType dtype = ElementType<T>::dtype;
   check_rows("linear", "weight", weight, dtype, -1, -1);
   const int64_t n = weight.shape[0];
   check_rows("linear", "x", x, dtype, -1, weight.shape[1]);
   check_rows("linear", "out", out, dtype, x.shape[0], n);
   if (bias) check_vector("linear", "bias", bias, dtype, n);
+  if (residual) check_rows("linear", "residual", residual, dtype, x.shape[0], n);
   ProductOf<T, T> product{};
   set_operands(product, x, false, weight, BLayout::columns, out);
   product.bias = static_cast<const T*>(bias.data);

@@ -5,6 +5,7 @@
 
 #include "linear-product.h"
 #include "matmul-pack.h"
+#include "reduce.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -63,14 +64,16 @@ void add_column_sums(Context& context, const Tensor& x, float* total) {
 
 }  // namespace
 
-void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor out) {
-  Product product = linear_forward_product<float>(x, weight, bias, out);
+void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor residual,
+                    Tensor out) {
+  Product product = linear_forward_product<float>(x, weight, bias, residual, out);
   if (packed) {
     check_packed(weight, packed);
     product.b = packed.f32();
     product.b_layout = BLayout::packed;
   }
   run_product(context, product);
+  if (residual) add_rows(context, out, residual, out);
 }
 
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {

@@ -10,6 +10,7 @@
 #include "cuda-rows.cuh"
 #include "linear-product.h"
 #include "matmul-bf16.cuh"
+#include "reduce.h"
 
 namespace luffy {
 namespace cuda {
@@ -75,12 +76,14 @@ static void add_column_sums(Context& context, const Tensor& x, float* total) {
                                  chunks, columns, total);
 }
 
-void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor out) {
+void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor residual,
+                    Tensor out) {
   if (weight.dtype == DType::bf16) {
     if (packed) check_vector("linear", "packed", packed, DType::f32, 0);
-    return run_product(context, linear_forward_product<bf16>(x, weight, bias, out));
+    const auto product = linear_forward_product<bf16>(x, weight, bias, residual, out);
+    return run_product(context, product, static_cast<const bf16*>(residual.data), residual.row_stride);
   }
-  Product product = linear_forward_product<float>(x, weight, bias, out);
+  Product product = linear_forward_product<float>(x, weight, bias, residual, out);
   if (packed) {
     check_packed(weight, packed);
     if (packed.size() > 0) {
@@ -89,6 +92,7 @@ void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Te
     }
   }
   run_product(context, product);
+  if (residual) add_rows(context, out, residual, out);
 }
 
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {

@@ -31,6 +31,7 @@ struct MmaTile {
   static constexpr int columns = 32 * wide;
   static constexpr int threads = 32 * high * wide;
   static constexpr int stage = (rows + columns) * kMmaSlice;  // elements
+  static_assert(rows * columns * 2 <= stages * stage);        // the sums take the place of the slices
 };
 
 using LargeMmaTile = MmaTile<2, 4, 4, 4, 1>;   // 128 x 128
@@ -65,7 +66,7 @@ struct MmaCall {
   unsigned row_tiles, column_tiles;
 };
 
-DEV int clamp_to_eight(int64_t count) { return count < 0 ? 0 : count > 8 ? 8 : static_cast<int>(count); }
+DEV int clamp_to_eight(int count) { return count < 0 ? 0 : count > 8 ? 8 : count; }
 
 // Where run `run` of 16 bytes of a row of `runs` runs stands in it: rows that ldmatrix reads together differ in banks.
 template <int runs>
@@ -92,32 +93,44 @@ class MmaLoader {
     lines_left_ = left < lines ? static_cast<int>(left) : lines;
   }
 
-  // k_count: how many k there are from the start of the slice.
-  DEV void load(const MmaOperand& operand, bf16* slice, int64_t k_count) {
-    const int row = static_cast<int>(threadIdx.x) / kRuns;
-    const int run = static_cast<int>(threadIdx.x) % kRuns;
-    const bf16* from = from_;
+  // k_count: how many k of the slice there are.
+  DEV void load(const MmaOperand& operand, bf16* slice, int k_count) {
+    if (operand.aligned) {
 #pragma unroll
-    for (int i = 0; i < kSteps; ++i) {
-      const int at = row + i * kRows;
-      if (kSteps * kRows > kAllRows && at >= kAllRows) break;
-      const int count = along_k ? (i * kRows < lines_left_ ? clamp_to_eight(k_count - k_) : 0)
-                                : (i * kRows < k_count - k_ ? clamp_to_eight(lines_left_) : 0);
-      bf16* const to = slice + (at * kRuns + permuted_run<kRuns>(at, run)) * 8;
-      if (operand.aligned) {
-        cp_async16(to, count > 0 ? from : operand.data, count * 2);
-      } else {
+      for (int i = 0; i < kSteps; ++i) {
+        if (!is_there(i)) break;
+        const int valid = count(i, k_count);
+        cp_async16(slice + place(i), valid > 0 ? from_ + i * kRows * operand.stride : operand.data, valid * 2);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < kSteps; ++i) {
+        if (!is_there(i)) break;
+        const int valid = count(i, k_count);
+        const bf16* from = from_ + i * kRows * operand.stride;
         Pack<bf16> pack;
 #pragma unroll
-        for (int j = 0; j < 8; ++j) pack.at[j] = j < count ? ld(from + j) : from_float<bf16>(0.0f);
-        st128(to, pack);
+        for (int j = 0; j < 8; ++j) pack.at[j] = j < valid ? ld(from + j) : from_float<bf16>(0.0f);
+        st128(slice + place(i), pack);
       }
-      from += operand.stride * kRows;
     }
     from_ += along_k ? kMmaSlice : operand.stride * kMmaSlice;
   }
 
  private:
+  // Of the thread's runs of 16 bytes in a slice, run i: whether it has one, how many elements are there, where they go.
+  DEV static bool is_there(int i) {
+    return kSteps * kRows == kAllRows || static_cast<int>(threadIdx.x) / kRuns + i * kRows < kAllRows;
+  }
+  DEV int count(int i, int k_count) const {
+    return along_k ? (i * kRows < lines_left_ ? clamp_to_eight(k_count - k_) : 0)
+                   : (i * kRows < k_count - k_ ? clamp_to_eight(lines_left_) : 0);
+  }
+  DEV static int place(int i) {
+    const int row = static_cast<int>(threadIdx.x) / kRuns + i * kRows;
+    return (row * kRuns + permuted_run<kRuns>(row, static_cast<int>(threadIdx.x) % kRuns)) * 8;
+  }
+
   static constexpr int kRuns = (along_k ? kMmaSlice : lines) / 8;  // of a row of shared memory
   static constexpr int kAllRows = along_k ? lines : kMmaSlice;
   static constexpr int kRows = threads / kRuns;  // that all threads load together
@@ -162,34 +175,6 @@ DEV void multiply_mma_slice(float (&sums)[Tile::m_tiles][4][4], const bf16* slic
         const uint32_t right[2] = {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]};
         mma_m16n8k16_bf16(sums[m][n], a[m], right, sums[m][n]);
       }
-    }
-  }
-}
-
-// Four lanes hold two columns each of four groups of eight; afterwards lane c holds all eight of group c.
-DEV void gather_eight(float (&out)[8], const float (&pairs)[4][2]) {
-  const int c = static_cast<int>(threadIdx.x % 4);
-  float kept[2][2][2];  // [group / 2][from lane c & ~1 or | 1][column]
-#pragma unroll
-  for (int g = 0; g < 2; ++g) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const float mine = c % 2 == 0 ? pairs[2 * g][e] : pairs[2 * g + 1][e];
-      const float other = c % 2 == 0 ? pairs[2 * g + 1][e] : pairs[2 * g][e];
-      const float got = __shfl_xor_sync(kFullWarp, other, 1);
-      kept[g][0][e] = c % 2 == 0 ? mine : got;
-      kept[g][1][e] = c % 2 == 0 ? got : mine;
-    }
-  }
-#pragma unroll
-  for (int p = 0; p < 2; ++p) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const float mine = c < 2 ? kept[0][p][e] : kept[1][p][e];
-      const float other = c < 2 ? kept[1][p][e] : kept[0][p][e];
-      const float got = __shfl_xor_sync(kFullWarp, other, 2);
-      out[2 * p + e] = c < 2 ? mine : got;
-      out[4 + 2 * p + e] = c < 2 ? got : mine;
     }
   }
 }
@@ -256,6 +241,7 @@ matmul_bf16_kernel(const MmaCall call) {
   const int64_t k_begin = is_split ? (call.split + blockIdx.y) * call.block : 0;
   const int64_t k_end = is_split && k_begin + call.block < call.k ? k_begin + call.block : call.k;
   const int count = static_cast<int>((k_end - k_begin + kMmaSlice - 1) / kMmaSlice);
+  const int last_k = static_cast<int>(k_end - k_begin - int64_t{count - 1} * kMmaSlice);
   const int block_slices = static_cast<int>(call.block / kMmaSlice);
 
   const int warp = static_cast<int>(threadIdx.x / 32);
@@ -267,14 +253,14 @@ matmul_bf16_kernel(const MmaCall call) {
   MmaLoader<Tile::columns, Tile::threads, b_along> b(call.b, column0, k_begin);
   const auto load = [&](int i, int stage) {
     bf16* const slice = slices + stage * Tile::stage;
-    const int64_t k_count = k_end - k_begin - int64_t{i} * kMmaSlice;
+    const int k_count = i + 1 == count ? last_k : kMmaSlice;
     a.load(call.a, slice, k_count);
     b.load(call.b, slice + Tile::rows * kMmaSlice, k_count);
   };
 
   float sums[Tile::m_tiles][4][4] = {};
   float total[Tile::m_tiles][4][4];
-#pragma unroll
+#pragma unroll 1
   for (int i = 0; i < Tile::stages - 1; ++i) {
     if (i < count) load(i, i);
     cp_async_commit();
@@ -304,30 +290,37 @@ matmul_bf16_kernel(const MmaCall call) {
     }
   }
 
-  // Of an 8 x 8 part a lane has row lane / 4 and two columns; it leaves with the eight columns of one part of four.
-  MmaOut out = call.out;
-  if (is_split) out.full += blockIdx.y * call.split_stride;
-  const int64_t at = column0 + column + lane % 4 * 8;
-  const int eight = clamp_to_eight(call.b.lines - at);
+  // Of every 8 x 8 part a lane has two columns of row lane / 4. Through shared memory it comes to eight columns of a row,
+  // which are read and written at once. Groups of eight are permuted so that four rows meet different banks.
+  __syncthreads();
+  float* const mine = reinterpret_cast<float*>(slices) + warp * (16 * Tile::m_tiles * 32);
 #pragma unroll
   for (int m = 0; m < Tile::m_tiles; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float pairs[4][2];
+      float* const to = mine + (m * 16 + half * 8 + lane / 4) * 32 + lane % 4 * 2;
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
-        pairs[n][0] = total[m][n][2 * half];
-        pairs[n][1] = total[m][n][2 * half + 1];
+        st(reinterpret_cast<float2*>(to + (n ^ (lane / 4 & 3)) * 8),
+           make_float2(total[m][n][2 * half], total[m][n][2 * half + 1]));
       }
-      float x[8];
-      gather_eight(x, pairs);
-      const int64_t r = row0 + row + m * 16 + half * 8 + lane / 4;
-      if (r >= call.a.lines || eight == 0) continue;
-      if (out.full != nullptr) {
-        finish_eight(out, out.full, r, at, eight, x);
-      } else {
-        finish_eight(out, out.half, r, at, eight, x);
-      }
+    }
+  }
+  __syncwarp();
+  MmaOut out = call.out;
+  if (is_split) out.full += blockIdx.y * call.split_stride;
+  const int64_t at = column0 + column + lane % 4 * 8;
+  const int eight = clamp_to_eight(static_cast<int>(min(call.b.lines - at, int64_t{8})));
+#pragma unroll 1
+  for (int i = lane / 4; i < 16 * Tile::m_tiles; i += 8) {
+    const int64_t r = row0 + row + i;
+    if (r >= call.a.lines || eight == 0) break;
+    float x[8];
+    load_eight(x, mine + i * 32 + (lane % 4 ^ (i & 3)) * 8);
+    if (out.full != nullptr) {
+      finish_eight(out, out.full, r, at, eight, x);
+    } else {
+      finish_eight(out, out.half, r, at, eight, x);
     }
   }
 }
@@ -423,7 +416,8 @@ static void set_out(MmaOut& out, bf16* data) { out.half = data; }
 static void set_out(MmaOut& out, float* data) { out.full = data; }
 
 template <class Out>
-void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, cudaStream_t stream) {
+void launch_bf16_product(const ProductOf<bf16, Out>& product, const Out* residual, int64_t residual_stride,
+                         float* workspace, cudaStream_t stream) {
   const int64_t m = product.m, n = product.n, k = product.k;
   if (m == 0 || n == 0) return;
   const bool a_along = !product.a_transposed;
@@ -433,10 +427,9 @@ void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, 
   out.stride = product.out_stride;
   set_out(out, product.out);
   out.aligned = in_runs(product.out, product.out_stride);
-  if (product.accumulate) {
-    out.addend = product.out;
-    out.addend_stride = product.out_stride;
-  }
+  out.addend = product.accumulate ? product.out : residual;
+  out.addend_stride = product.accumulate ? product.out_stride : residual_stride;
+  if (out.addend != nullptr && !product.accumulate) out.aligned &= in_runs(residual, residual_stride);
   if (k == 0) return sum_parts(nullptr, 0, m, n, out, stream);
 
   MmaCall call{};
@@ -468,17 +461,22 @@ void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, 
   }
 }
 
-template void launch_bf16_product(const ProductOf<bf16, bf16>&, float*, cudaStream_t);
-template void launch_bf16_product(const ProductOf<bf16, float>&, float*, cudaStream_t);
+template void launch_bf16_product(const ProductOf<bf16, bf16>&, const bf16*, int64_t, float*, cudaStream_t);
+template void launch_bf16_product(const ProductOf<bf16, float>&, const float*, int64_t, float*, cudaStream_t);
 
 template <class Out>
-static void run_bf16(Context& context, const ProductOf<bf16, Out>& product) {
+static void run_bf16(Context& context, const ProductOf<bf16, Out>& product, const Out* residual = nullptr,
+                     int64_t residual_stride = 0) {
   const Context::ScratchMark mark = context.scratch_mark();
   float* workspace = context.scratch<float>(bf16_workspace(product.m, product.n, product.k));
-  launch_bf16_product(product, workspace, static_cast<cudaStream_t>(context.stream));
+  launch_bf16_product(product, residual, residual_stride, workspace, static_cast<cudaStream_t>(context.stream));
   context.scratch_release(mark);
 }
 
+void run_product(Context& context, const ProductOf<bf16, bf16>& product, const bf16* residual,
+                 int64_t residual_stride) {
+  run_bf16(context, product, residual, residual_stride);
+}
 void run_product(Context& context, const ProductOf<bf16, bf16>& product) { run_bf16(context, product); }
 void run_product(Context& context, const ProductOf<bf16, float>& product) { run_bf16(context, product); }
 

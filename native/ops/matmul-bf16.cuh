@@ -23,12 +23,15 @@ static inline int64_t bf16_block(int64_t k) {
   return blocks <= 1 ? kLongestBlock : ((k + blocks - 1) / blocks + 31) / 32 * 32;
 }
 
+// With a residual [m, n] that is added to what is written.
+void run_product(Context& context, const ProductOf<bf16, bf16>& product, const bf16* residual, int64_t residual_stride);
 void run_product(Context& context, const ProductOf<bf16, bf16>& product);
 void run_product(Context& context, const ProductOf<bf16, float>& product);
 
 // The same without a context: `workspace` has room for bf16_workspace floats, aligned to 16 bytes.
 template <class Out>
-void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, cudaStream_t stream);
+void launch_bf16_product(const ProductOf<bf16, Out>& product, const Out* residual, int64_t residual_stride,
+                         float* workspace, cudaStream_t stream);
 int64_t bf16_workspace(int64_t m, int64_t n, int64_t k);
 
 }  // namespace cuda

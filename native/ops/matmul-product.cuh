@@ -8,7 +8,18 @@ namespace luffy {
 namespace cuda {
 
 // Of the device, for choices that change no result.
-int64_t multiprocessors();
+inline int64_t multiprocessors() {
+  static const int count = [] {
+    int device = 0;
+    int found = 0;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
+      return 1;
+    }
+    return found;
+  }();
+  return count;
+}
 
 }  // namespace cuda
 }  // namespace luffy

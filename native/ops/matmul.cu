@@ -330,19 +330,6 @@ matmul_combine_kernel(const float* parts, int64_t count, int64_t m, int64_t n, c
 
 static int64_t tiles_over(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
-int64_t multiprocessors() {
-  static const int count = [] {
-    int device = 0;
-    int found = 0;
-    if (cudaGetDevice(&device) != cudaSuccess ||
-        cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
-      return 1;
-    }
-    return found;
-  }();
-  return count;
-}
-
 static bool is_aligned(const float* data, int64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
 }

@@ -11,11 +11,12 @@ export const plainOptions: AdamWOptions = {
   step: 1,
 }
 
-export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor = 1): OpCase {
+/** `half`: the parameters are written in bfloat16 too. */
+export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor = 1, half = false): OpCase {
   const o = { ...plainOptions, ...options }
   const marks = Object.entries(options).map(([name, value]) => `${name} ${value}`)
   return {
-    name: [`${n}`, ...marks, factor !== 1 && `factor ${factor}`].filter(Boolean).join(', '),
+    name: [`${n}`, ...marks, factor !== 1 && `factor ${factor}`, half && 'half'].filter(Boolean).join(', '),
     flops: 14 * n,
     bytes: 28 * n,
     make(random) {
@@ -29,7 +30,7 @@ export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor
         control: float32([1, factor, 1, 0]),
       }
     },
-    outputs: {},
+    outputs: half ? { half: { shape: [n], dtype: 'bfloat16' } } : {},
     written: ['params', 'firstMoment', 'secondMoment'],
     enqueue: ({ ops, handle }, tensors) =>
       ops.adamw(
@@ -39,6 +40,7 @@ export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor
         tensors.firstMoment!.handle,
         tensors.secondMoment!.handle,
         tensors.control!.handle,
+        tensors.half?.handle ?? null,
         o,
       ),
     reference(inputs) {
@@ -55,7 +57,7 @@ export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor
           params[i]! * (1 - o.learningRate * o.weightDecay) -
           (o.learningRate * mean) / (Math.sqrt(square) + o.epsilon)
       }
-      return { params, firstMoment, secondMoment }
+      return { params, firstMoment, secondMoment, ...(half ? { half: params } : {}) }
     },
   }
 }

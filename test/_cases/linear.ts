@@ -9,17 +9,22 @@ export interface LinearSizes {
   n: number
   k: number
   bias?: boolean
+  residual?: boolean
   /** Elements between the rows of x, out and their gradients. */
   gap?: number
 }
 
-function nameOf(kind: string, { t, n, k, bias, gap }: LinearSizes, ...more: (string | false)[]): string {
-  const marks = [...more, bias && 'bias', gap && 'strided'].filter(Boolean)
+function nameOf(
+  kind: string,
+  { t, n, k, bias, residual, gap }: LinearSizes,
+  ...more: (string | false)[]
+): string {
+  const marks = [...more, bias && 'bias', residual && 'residual', gap && 'strided'].filter(Boolean)
   return [`${kind} ${t}x${n}x${k}`, ...marks].join(', ')
 }
 
 export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
-  const { t, n, k, bias = false, gap = 0, packed = false } = sizes
+  const { t, n, k, bias = false, residual = false, gap = 0, packed = false } = sizes
   return {
     name: nameOf('forward', sizes, packed && 'packed'),
     flops: 2 * t * n * k,
@@ -28,6 +33,7 @@ export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
       x: normal(random, [t, k], 1, gap),
       weight: normal(random, [n, k]),
       ...(bias ? { bias: normal(random, [n]) } : {}),
+      ...(residual ? { residual: normal(random, [t, n], 1, gap) } : {}),
     }),
     outputs: { out: { shape: [t, n], gap } },
     prepare(_device, tensors) {
@@ -40,6 +46,7 @@ export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
         tensors.weight!.handle,
         tensors.packed?.handle ?? null,
         tensors.bias?.handle ?? null,
+        tensors.residual?.handle ?? null,
         tensors.out!.handle,
       ),
     reference(inputs) {
@@ -50,7 +57,7 @@ export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
         for (let j = 0; j < n; j++) {
           let sum = bias ? dataOf(inputs, 'bias')[j]! : 0
           for (let p = 0; p < k; p++) sum += x[i * k + p]! * w[j * k + p]!
-          out[i * n + j] = sum
+          out[i * n + j] = sum + (residual ? dataOf(inputs, 'residual')[i * n + j]! : 0)
         }
       }
       return { out }
@@ -142,6 +149,8 @@ export const cases: readonly OpCase[] = [
     backwardWeightCase(size),
   ]),
   forwardCase({ t: 1, n: 1009, k: 521, packed: true, bias: true }),
+  forwardCase({ t: 17, n: 131, k: 53, residual: true, gap: 2 }),
+  forwardCase({ t: 5, n: 36, k: 44, residual: true, bias: true, packed: true }),
   // Rows of a multiple of four floats, which not every backend packs.
   forwardCase({ t: 5, n: 37, k: 44, packed: true }),
   // Blocks of k side by side on a CUDA device, at once and in two goes.
@@ -154,7 +163,8 @@ export const cases: readonly OpCase[] = [
   backwardWeightCase({ t: 771, n: 131, k: 3, bias: true }),
 ]
 
-const halfForward = (size: LinearSizes) => bfloat16Case(forwardCase(size), ['x', 'weight', 'bias', 'out'])
+const halfForward = (size: LinearSizes) =>
+  bfloat16Case(forwardCase(size), ['x', 'weight', 'bias', 'residual', 'out'])
 const halfInput = (size: LinearSizes & { accumulate?: boolean }) =>
   bfloat16Case(backwardInputCase(size), ['gradOut', 'weight', 'gradX'])
 const halfWeight = (size: LinearSizes) => bfloat16Case(backwardWeightCase(size), ['gradOut', 'x'])
@@ -171,6 +181,8 @@ export const bfloat16Cases: readonly Bfloat16Case[] = [
     ]),
   halfForward({ t: 24, n: 80, k: 64, bias: true }),
   halfForward({ t: 1, n: 104, k: 520, bias: true }),
+  halfForward({ t: 5, n: 40, k: 1040, bias: true, residual: true }),
+  halfForward({ t: 24, n: 81, k: 65, residual: true, gap: 3 }),
   halfForward({ t: 5, n: 40, k: 1031, bias: true, gap: 1 }),
   halfInput({ t: 24, n: 80, k: 64 }),
   halfWeight({ t: 80, n: 24, k: 72, bias: true }),

@@ -13,6 +13,8 @@ interface Budget {
   stack: number
   shared: number
   reason?: string
+  /** Machine instructions by kind (scripts/sass.mjs), where they are known. */
+  sass?: Partial<Record<'mma' | 'ldmatrix' | 'asyncCopies' | 'loads128' | 'stores128' | 'local', number>>
 }
 interface Table {
   nvcc: string
@@ -71,6 +73,50 @@ ptxas info    : Used 40 registers, used 1 barriers, 256 bytes smem, 360 bytes cm
   ])
   t.deepEqual(await compare({ k: clean }, {}), ['a.cu sm_80 k: not in the table'])
   t.deepEqual(await compare({}, { k: clean }), ['a.cu sm_80 k: in the table, and not compiled'])
+})
+
+// Of a multiprocessor: registers 65,536 everywhere, allotted to warps by 256; of shared memory each block loses 1 KiB.
+const processors = {
+  80: { shared: 164 * 1024, threads: 2048 },
+  '90a': { shared: 228 * 1024, threads: 2048 },
+  120: { shared: 100 * 1024, threads: 1536 },
+} as const
+
+// The tiles of matmul-bf16.cu: warps, 16-row parts of a warp, slices of 32 k, and blocks that a multiprocessor must hold.
+const tiles = [
+  {
+    name: 'MmaTile<2, 4, 4, 4, 1>',
+    rows: 128,
+    columns: 128,
+    warps: 8,
+    parts: 4,
+    stages: 4,
+    least: [1, 1, 1],
+  },
+  { name: 'MmaTile<2, 2, 2, 4, 3>', rows: 64, columns: 64, warps: 4, parts: 2, stages: 4, least: [3, 3, 3] },
+  { name: 'MmaTile<1, 2, 1, 6, 6>', rows: 16, columns: 64, warps: 2, parts: 1, stages: 6, least: [5, 7, 3] },
+]
+
+test('bfloat16 products: tensor cores, 16-byte copies, nothing in local memory (but the largest on sm_120), enough blocks side by side', t => {
+  for (const [a, [arch, { shared, threads }]] of Object.entries(processors).entries()) {
+    const kernels = Object.entries(table.kernels['matmul-bf16.cu']?.[arch] ?? {})
+    for (const { name, rows, columns, warps, parts, stages, least } of tiles) {
+      const found = kernels.filter(([kernel]) => kernel.includes(name))
+      t.is(found.length, 4, `${name} for sm_${arch}`)
+      for (const [kernel, { registers, sass = {} }] of found) {
+        // A slice is two steps of 16 k: every part meets four of 8 columns, and fragments come four at a time.
+        t.is(sass.mma, 2 * parts * 4, kernel)
+        t.is(sass.ldmatrix, 2 * (parts + 2), kernel)
+        t.true((sass.asyncCopies ?? 0) >= 8, kernel)
+        t.true((sass.stores128 ?? 0) > 0 && (sass.loads128 ?? 0) > 0, kernel)
+        t.true((sass.local ?? 0) <= (arch === '120' && parts === 4 ? 40 : 0), `${kernel}: ${sass.local}`)
+        const bytes = (rows + columns) * 32 * 2 * stages + 1024
+        const byRegisters = Math.floor(65_536 / (Math.ceil((registers * 32) / 256) * 256) / warps)
+        const resident = Math.min(Math.floor(shared / bytes), byRegisters, threads / (32 * warps))
+        t.true(resident >= least[a]!, `${kernel} on sm_${arch}: ${resident} blocks side by side`)
+      }
+    }
+  }
 })
 
 if (missingReason) {

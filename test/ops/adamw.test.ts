@@ -5,6 +5,7 @@ import { gradientNorm } from '../../lib/ops/gradient-norm.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { adamwCase, cases, plainOptions } from '../_cases/adamw.js'
+import { bfloat16Bits } from '../_cases/bfloat16.js'
 import { float32, normal } from '../_cases/case.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
@@ -22,6 +23,24 @@ testCases(test, devices, cases, {
 })
 
 testAlignment(test, devices, [adamwCase(2051)])
+
+test('the copy in bfloat16 is the new parameters, rounded, and unchanged when nothing is', async t => {
+  for (const n of [0, 5, 131]) {
+    const oneCase = adamwCase(n, { step: 3 }, 1, true)
+    const inputs = oneCase.make(new CounterRandom(9, 'adamw', n))
+    for (const { device, label } of devices.all) {
+      const { params, half } = await runCase(device, oneCase, inputs)
+      t.deepEqual(half, bfloat16Bits(params as Float32Array), label)
+    }
+  }
+  for (const { device, label } of devices.all) {
+    const vector = (x: number) => device.float32(Float32Array.of(x, x, x))
+    const state = { params: vector(1), grads: vector(2), firstMoment: vector(3), secondMoment: vector(4) }
+    const half = device.from(Uint16Array.of(1, 2, 3), 'bfloat16')
+    adamw({ ...state, half }, device.float32(Float32Array.of(0, 0, 0, 1)), plainOptions)
+    t.deepEqual(await device.readBits16(half), Uint16Array.of(1, 2, 3), label)
+  }
+})
 
 test('devices with fused multiply-adds give the same bits', async t => {
   const oneCase = adamwCase(1031, { step: 7 }, 0.3)

@@ -1,8 +1,15 @@
 // linear: against float64 sums, gradients against differences, and the bits of packed weights and of single rows.
 import test from 'ava'
+import { type Parameter, Tape } from '../../lib/autograd/tape.js'
+import { cast } from '../../lib/ops/cast.js'
+import { embedding } from '../../lib/ops/embedding.js'
+import { gatherRows } from '../../lib/ops/gather-rows.js'
 import { linear, packWeight } from '../../lib/ops/linear.js'
+import { rmsNorm } from '../../lib/ops/rms-norm.js'
+import { swiglu } from '../../lib/ops/swiglu.js'
 import { CounterRandom } from '../../lib/random.js'
-import { normal } from '../_cases/case.js'
+import { bfloat16Tensor } from '../_cases/bfloat16.js'
+import { type HostTensor, normal } from '../_cases/case.js'
 import { bfloat16Cases, cases } from '../_cases/linear.js'
 import { differs, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
@@ -31,6 +38,55 @@ test('gradients', async t => {
     forward: (tape, { x, weight, bias }) => [linear(tape, x!.value, weight!, bias)],
     tolerance: 8e-6,
   })
+})
+
+test('bfloat16 through the tape: dtypes are kept, gradients are near those in float32', async t => {
+  const random = new CounterRandom(31, 'linear')
+  const [vocabulary, c, f] = [11, 24, 40]
+  const shapes = { table: [vocabulary, c], norm: [c], gateUp: [2 * f, c], bias: [2 * f], down: [c, f] }
+  const values = Object.entries(shapes).map(
+    ([name, shape]) => [name, bfloat16Tensor(normal(random, shape))] as const,
+  )
+  const seed = bfloat16Tensor(normal(random, [5, c]))
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const gradientsIn = async (dtype: 'float32' | 'bfloat16') => {
+      const place = (tensor: HostTensor) => {
+        const half = device.from(tensor.data as Uint16Array, 'bfloat16', tensor.shape)
+        return dtype === 'bfloat16' ? half : cast(half, dtype)
+      }
+      const leaves = Object.fromEntries(
+        values.map(([name, tensor]) => [
+          name,
+          { value: place(tensor), gradient: device.zeros(tensor.shape) },
+        ]),
+      )
+      const { table, norm, gateUp, bias, down } = leaves as Record<string, Parameter>
+      const tape = new Tape(device)
+      const [tokens, rows] = [
+        device.int32(Int32Array.of(3, 0, 9, 3, 1, 7, 7)),
+        device.int32(Int32Array.of(1, 2, 6, 4, 0)),
+      ]
+      tape.borrow(tokens, rows)
+      const stream = embedding(tape, tokens, table!)
+      const { out: first } = rmsNorm(tape, stream, undefined, norm!, 1e-6)
+      const inner = swiglu(tape, linear(tape, first, gateUp!, bias!))
+      const out = gatherRows(tape, linear(tape, inner, down!, undefined, undefined, stream), rows)
+      t.is(out.dtype, dtype)
+      tape.accumulate(out, place(seed))
+      tape.backward()
+      tape.dispose()
+      return Promise.all(Object.values(leaves).map(({ gradient }) => device.readFloat32(gradient)))
+    }
+    const [exact, half] = [await gradientsIn('float32'), await gradientsIn('bfloat16')]
+    for (const [i, [name]] of values.entries()) {
+      const size = Math.hypot(...exact[i]!)
+      const error = Math.hypot(...exact[i]!.map((x, k) => x - half[i]![k]!)) / size
+      t.true(size > 0.1, `no gradient reached ${name}`)
+      // Five roundings in a row, of 2^-9 each: measured 1e-3 to 3e-3.
+      t.true(error > 0 && error < 1e-2, `${name}: off by ${error} of its size`)
+    }
+  }
+  t.pass()
 })
 
 test('the same bits with a packed weight, for one row or many, and with any number of columns beside', async t => {
@@ -100,7 +156,7 @@ test('a failed check of the kernel fails the stream', async t => {
       /packed/,
       device => {
         const [x, weight, packed, out] = handles(device, [3, 4], [5, 4], [7], [3, 5])
-        device.ops.linearForward(device.handle, x!, weight!, packed!, null, out!)
+        device.ops.linearForward(device.handle, x!, weight!, packed!, null, null, out!)
       },
       'numbers of its own', // devices pack in different sizes
     ],
