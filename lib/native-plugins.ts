@@ -55,19 +55,28 @@ function lastBuildReason(): string {
 }
 
 function probe(path: string): PluginDevices {
+  // The answer is the last line: a driver may have written others.
   const script =
-    'const [addon, path] = process.argv.slice(1); process.stdout.write(JSON.stringify(require(addon).pluginDevices(path)))'
+    'const [addon, path] = process.argv.slice(1); const devices = require(addon).pluginDevices(path); ' +
+    "process.stdout.write('\\n' + JSON.stringify(devices))"
   const child = spawnSync(process.execPath, ['-e', script, addonPath().path, path], {
     encoding: 'utf8',
     timeout: probeMilliseconds,
     killSignal: 'SIGKILL',
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  if (child.status === 0) {
-    const answer = JSON.parse(child.stdout) as PluginDevices
-    return { count: answer.count, reason: answer.reason }
-  }
+  const answer = child.status === 0 ? parsed(child.stdout.split('\n').at(-1) ?? '') : undefined
+  if (answer) return answer
   const end = child.error?.message ?? (child.signal ? `signal ${child.signal}` : `exit code ${child.status}`)
   const said = child.stderr?.match(/^\w*Error: (.*)$/m)?.[1] ?? ''
   return { count: 0, reason: said || `asking the driver for its devices ended with ${end}` }
+}
+
+function parsed(text: string): PluginDevices | undefined {
+  try {
+    const { count, reason } = JSON.parse(text) as Partial<PluginDevices>
+    return typeof count === 'number' && typeof reason === 'string' ? { count, reason } : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -30,6 +30,12 @@ export function cudaIsWanted(tools, choice = process.env.LUFFY_CUDA ?? 'auto') {
   return { wanted: reason === null, reason }
 }
 
+// Why a build without these CUDA kernels has failed, or null: LUFFY_CUDA=on asks for them, and so does what is no word.
+export function cudaFailure(status, choice = process.env.LUFFY_CUDA ?? 'auto') {
+  if (status.ok || ['auto', 'off'].includes(choice)) return null
+  return `no CUDA kernels: ${status.reason}`
+}
+
 // { ok, architectures, seconds, reason }. `run(command, args)` runs a command into the build's log and throws what it
 // could not do; never rejects.
 export async function buildCuda({ root, jobs, run }) {

@@ -19,7 +19,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { buildCuda, cudaIsWanted } from './build-cuda.mjs'
+import { buildCuda, cudaFailure, cudaIsWanted } from './build-cuda.mjs'
 import { nativeBackends, readNativeSources } from './native-sources.mjs'
 import { cmakeIsUsable, findTools, installToolsCommand } from './native-tools.mjs'
 
@@ -255,9 +255,10 @@ export async function buildNative({
       status.warnings = readFileSync(log, 'utf8').match(/ warning: /g)?.length ?? 0
       status.upToDate = before !== 0 && modified(addon) === before
       if (folder === 'Release') status.cuda = await addCuda({ ...work, onProgress }, list, clean)
-      if (status.cuda && !status.cuda.ok && !['auto', 'off'].includes(process.env.LUFFY_CUDA ?? 'auto')) {
+      const failure = status.cuda ? cudaFailure(status.cuda) : null
+      if (failure !== null) {
         status.ok = false
-        throw new BuildFailure(`no CUDA kernels: ${status.cuda.reason}`, `the whole log is ${log}`)
+        throw new BuildFailure(failure, `the whole log is ${log}`)
       }
     } catch (error) {
       status.reason = error instanceof Error ? error.message : String(error)

@@ -1,11 +1,13 @@
 // Builds programs of CUDA sources for the emulator into build/emulator: `node scripts/emulator.mjs build zoo plain`
 // prints the program's path. Objects are kept by the hash of what they are made of. `missing` prints why this machine
 // cannot (nothing when it can). `test` runs every test of the emulator, the long ones too.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { readNativeSources } from './native-sources.mjs'
 import { findCommand, findTools } from './native-tools.mjs'
 import { translatePtx } from './ptx-to-cpp.mjs'
@@ -13,11 +15,28 @@ import { translatePtx } from './ptx-to-cpp.mjs'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = join(root, 'build/emulator')
 
-// Sources of each program, beside the emulator itself and native/core/check.cpp.
+// CUDA sources of each program, beside the emulator itself and native/core/check.cpp, and its C++ sources.
 export const programs = {
-  zoo: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
-  'rms-norm': ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'],
+  zoo: {
+    kernels: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
+  },
+  'rms-norm': { kernels: ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'] },
+  'kernel-tests': backendProgram('kernelTests'),
+  'kernel-bench': backendProgram('kernelBench'),
 }
+
+// A program over the whole CUDA backend, as CMake makes it for cards.
+function backendProgram(name) {
+  const { sources } = readNativeSources()
+  const all = [...sources.cuda, ...sources.programCore, ...sources[name]]
+  return {
+    kernels: all.filter(source => source.endsWith('.cu')),
+    rest: all.filter(source => source.endsWith('.cpp')),
+  }
+}
+
+// Test files with a part that runs on the emulator only when `npm run test:emulator` asks for it.
+const longTests = ['dist/test/emulator/**/*.test.js', 'dist/test/training/golden-policies.test.js']
 
 const sanitizers = {
   plain: ['-O2'],
@@ -87,7 +106,7 @@ function hashOfHeaders() {
   return headers
 }
 
-function compile(source, flags, name) {
+async function compile(source, flags, name) {
   const object = join(
     folder,
     `${name}-${sha(flags.join(' '), readFileSync(resolve(root, source), 'utf8'), hashOfHeaders())}.o`,
@@ -95,21 +114,36 @@ function compile(source, flags, name) {
   if (existsSync(object)) return object
   const temporary = `${object}.${process.pid}`
   const language = source.endsWith('.cu') ? ['-x', 'c++'] : []
-  run('g++', [...flags, ...language, '-c', source, '-o', temporary])
+  await run('g++', [...flags, ...language, '-c', source, '-o', temporary])
   renameSync(temporary, object)
   return object
 }
 
-function run(command, args) {
+// Runs functions that return promises, as many at a time as there are processors; results in their order.
+async function inParallel(jobs) {
+  const results = new Array(jobs.length)
+  let next = 0
+  const worker = async () => {
+    while (next < jobs.length) {
+      const i = next++
+      results[i] = await jobs[i]()
+    }
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, worker))
+  return results
+}
+
+const execute = promisify(execFile)
+async function run(command, args) {
   try {
-    return execFileSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    await execute(command, args, { cwd: root, maxBuffer: 1 << 26 })
   } catch (error) {
     throw new Error(`${command} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? error.message}`)
   }
 }
 
 // PTX of one source for an architecture ('80', '90a', '120').
-export function makePtx(source, arch, defines = []) {
+export async function makePtx(source, arch, defines = []) {
   const toolkit = findToolkit()
   const flags = [
     '-std=c++17',
@@ -124,15 +158,15 @@ export function makePtx(source, arch, defines = []) {
     `${basename(source, '.cu')}-${arch}-${sha(...flags, read(source), hashOfHeaders())}.ptx`,
   )
   if (!existsSync(path)) {
-    run(toolkit.nvcc, [...flags, source, '-o', `${path}.${process.pid}`])
+    await run(toolkit.nvcc, [...flags, source, '-o', `${path}.${process.pid}`])
     renameSync(`${path}.${process.pid}`, path)
   }
   return path
 }
 
 // The translated PTX of one source, as an object.
-function compilePtx(source, arch, flags) {
-  const ptx = makePtx(source, arch)
+async function compilePtx(source, arch, flags) {
+  const ptx = await makePtx(source, arch)
   const cpp = ptx.replace(/\.ptx$/, '.cpp')
   const text = translatePtx(readFileSync(ptx, 'utf8'), source)
   if (!existsSync(cpp) || readFileSync(cpp, 'utf8') !== text) writeFileSync(cpp, text)
@@ -140,8 +174,19 @@ function compilePtx(source, arch, flags) {
   return compile(cpp, [...quiet, '-w', `-I${root}`], `${basename(source, '.cu')}-ptx-${arch}`)
 }
 
+const emulatorJobs = flags =>
+  readdirSync(join(root, 'native/emulator'))
+    .filter(name => name.endsWith('.cpp'))
+    .sort()
+    .map(name => () => compile(`native/emulator/${name}`, flags, name.slice(0, -4)))
+
+const kernelJobs = (sources, flags, flavour, ptxArch) => [
+  ...(ptxArch ? sources.map(source => () => compilePtx(source, ptxArch, flags)) : []),
+  ...sources.map(source => () => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
+]
+
 // Builds `program` in a flavour: plain, asan or tsan, and with an architecture also its leg B (EMULATOR_LEG=ptx).
-export function buildProgram(program, flavour = 'plain', ptxArch = null) {
+export async function buildProgram(program, flavour = 'plain', ptxArch = null) {
   const reason = missing()
   if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
   const sources = programs[program]
@@ -150,26 +195,24 @@ export function buildProgram(program, flavour = 'plain', ptxArch = null) {
     throw new Error(`no flavour '${flavour}': expected ${Object.keys(sanitizers).join(', ')}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
-  const flags = [...common, ...warnings, ...sanitizers[flavour], '-DLUFFY_BACKEND=cuda', ...include]
+  // Those of the backend are the plugin's objects.
+  const flags = sources.rest
+    ? backendFlags(flavour, include)
+    : [...common, ...warnings, ...sanitizers[flavour], '-DLUFFY_BACKEND=cuda', ...include]
   // The runtime is never instrumented: one object serves every flavour.
   const runtimeFlags = [...common, ...warnings, '-O2', ...include]
-  const runtime = readdirSync(join(root, 'native/emulator'))
-    .filter(name => name.endsWith('.cpp'))
-    .sort()
-    .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4)))
-  const objects = [
-    ...readNativeSources().sources.pluginCore.map(source =>
-      compile(source, runtimeFlags, basename(source, '.cpp')),
+  const objects = await inParallel([
+    ...kernelJobs(sources.kernels, flags, flavour, ptxArch),
+    ...emulatorJobs(runtimeFlags),
+    ...[...readNativeSources().sources.pluginCore, ...(sources.rest ?? [])].map(
+      source => () => compile(source, [...runtimeFlags, '-DLUFFY_BACKEND=cuda'], basename(source, '.cpp')),
     ),
-    ...runtime,
-    ...sources.map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
-    ...(ptxArch ? sources.map(source => compilePtx(source, ptxArch, flags)) : []),
-  ]
+  ])
   const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
   const path = join(folder, `${program}-${mark}-${sha(...objects)}`)
   if (existsSync(path)) return path
   const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
-  run('g++', [...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  await run('g++', [...link, '-pthread', ...objects, '-ldl', '-o', `${path}.${process.pid}`])
   renameSync(`${path}.${process.pid}`, path)
   return path
 }
@@ -183,33 +226,38 @@ export function cudaSources() {
   }
 }
 
+const visible = ['-fvisibility=hidden', '-DLUFFY_BACKEND=cuda', '-DLUFFY_PLUGIN_NAME="emulated"']
+const backendFlags = (flavour, include) => [
+  ...common,
+  ...warnings,
+  ...sanitizers[flavour],
+  ...visible,
+  ...include,
+]
+
 // Builds the emulated device, build/emulator/luffy_emulated.so: the CUDA backend's own sources on the emulator. With an
 // architecture its leg B instead, which runs the PTX that nvcc made for it.
-export function buildPlugin(flavour = 'plain', ptxArch = null) {
+export async function buildPlugin(flavour = 'plain', ptxArch = null) {
   const reason = missing()
   if (reason) throw new Error(`the emulator cannot be built: ${reason}`)
   mkdirSync(folder, { recursive: true })
   const include = ['-isystem', findToolkit().include]
-  const visible = ['-fvisibility=hidden', '-DLUFFY_BACKEND=cuda', '-DLUFFY_PLUGIN_NAME="emulated"']
-  const flags = [...common, ...warnings, ...sanitizers[flavour], ...visible, ...include]
+  const flags = backendFlags(flavour, include)
   const runtimeFlags = [...common, ...warnings, '-O2', ...include]
-  const objects = [
-    ...readdirSync(join(root, 'native/emulator'))
-      .filter(name => name.endsWith('.cpp'))
-      .sort()
-      .map(name => compile(`native/emulator/${name}`, runtimeFlags, name.slice(0, -4))),
-    ...cudaSources().rest.map(source =>
-      compile(source, [...common, ...warnings, '-O2', ...visible], basename(source, '.cpp')),
+  const { kernels, rest } = cudaSources()
+  const objects = await inParallel([
+    ...kernelJobs(kernels, flags, flavour, ptxArch),
+    ...emulatorJobs(runtimeFlags),
+    ...rest.map(
+      source => () => compile(source, [...common, ...warnings, '-O2', ...visible], basename(source, '.cpp')),
     ),
-    ...cudaSources().kernels.map(source => compile(source, flags, `${basename(source, '.cu')}-${flavour}`)),
-    ...(ptxArch ? cudaSources().kernels.map(source => compilePtx(source, ptxArch, flags)) : []),
-  ]
+  ])
   const mark = ptxArch ? `${flavour}-ptx${ptxArch}` : flavour
   const path = join(folder, mark === 'plain' ? 'luffy_emulated.so' : `luffy_emulated-${mark}.so`)
   const made = `${path}.of`
   if (existsSync(path) && existsSync(made) && readFileSync(made, 'utf8') === objects.join('\n')) return path
   const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
-  run('g++', ['-shared', ...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  await run('g++', ['-shared', ...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
   renameSync(`${path}.${process.pid}`, path)
   writeFileSync(made, objects.join('\n'))
   return path
@@ -220,7 +268,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
   if (command === 'missing') {
     console.log(missing() ?? '')
   } else if (command === 'test') {
-    const tests = rest.length > 0 ? rest : ['dist/test/emulator/**/*.test.js']
+    const tests = rest.length > 0 ? rest : longTests
     const { status } = spawnSync(
       process.execPath,
       [join(root, 'node_modules/ava/entrypoints/cli.mjs'), '--timeout=9m', ...tests],
@@ -232,14 +280,14 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     const reason = optional ? missing() : null
     try {
       if (reason) console.log(`emulated CUDA: skipped, ${reason}`)
-      else console.log(buildPlugin(...(optional ? [] : rest)))
+      else console.log(await buildPlugin(...(optional ? [] : rest)))
     } catch (error) {
       console.error(error.message)
       process.exitCode = 1
     }
   } else if (command === 'build') {
     try {
-      console.log(buildProgram(rest[0], rest[1], rest[2]))
+      console.log(await buildProgram(rest[0], rest[1], rest[2]))
     } catch (error) {
       console.error(error.message)
       process.exitCode = 1

@@ -1,12 +1,14 @@
 // Compiles every kernel file of native/ops with nvcc for each architecture and compares what ptxas says (registers,
-// spills, stack, static shared memory) with native/ops/kernel-budgets.json. `--write` renews the table; reasons for
-// spills are kept and must be written by hand: a spill without one fails. `--only STEM` looks at one file.
+// spills, stack, static shared memory) and the machine code holds (scripts/sass.mjs) with native/ops/kernel-budgets.json.
+// `--write` renews the table; reasons for spills are kept and must be written by hand: a spill without one fails.
+// `--only STEM[,STEM]` looks at some files.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { findTools } from './native-tools.mjs'
+import { countInstructions } from './sass.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const table = join(root, 'native/ops/kernel-budgets.json')
@@ -23,7 +25,7 @@ function demangle(names) {
 }
 
 // What `ptxas -v` printed, as { kernel: { registers, spills, stack, shared } }; spills and stack in bytes.
-export function parsePtxas(text) {
+export function parsePtxas(text, instructions = {}) {
   const found = new Map()
   let name = null
   for (const line of text.split('\n')) {
@@ -49,7 +51,15 @@ export function parsePtxas(text) {
   const names = [...found.keys()]
   const plain = demangle(names)
   return Object.fromEntries(
-    names.map((mangled, i) => [plain[i], found.get(mangled)]).sort(([a], [b]) => (a < b ? -1 : 1)),
+    names
+      .map((mangled, i) => {
+        const sass = Object.entries(instructions[mangled] ?? {}).filter(([, n]) => n > 0)
+        return [
+          plain[i],
+          { ...found.get(mangled), ...(sass.length > 0 ? { sass: Object.fromEntries(sass) } : {}) },
+        ]
+      })
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
 }
 
@@ -60,16 +70,16 @@ function compile(nvcc, file, arch, folder) {
     `-arch=sm_${arch}`,
     '-Xptxas',
     '-v',
-    '-c',
+    '-cubin',
     file,
     '-o',
-    join(folder, 'kernel.o'),
+    join(folder, 'kernel.cubin'),
   ]
   const { status, stdout, stderr } = spawnSync(nvcc, args, { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`nvcc could not compile ${file} for sm_${arch}:\n${stdout}${stderr}`)
   if (/C7510|wgmma.*serialized/.test(stderr))
     throw new Error(`${file}: ptxas serialized wgmma for sm_${arch}`)
-  return parsePtxas(stdout + stderr)
+  return parsePtxas(stdout + stderr, countInstructions(join(folder, 'kernel.cubin')))
 }
 
 // Every difference between what was measured and the table, in words.
@@ -90,6 +100,10 @@ export function compareBudgets(measured, known) {
         for (const field of ['registers', 'spills', 'stack', 'shared'])
           if (now[field] !== was[field])
             wrong.push(`${where}: ${field} ${now[field]}, the table says ${was[field]}`)
+        const machine = was.sass ? Object.keys({ ...was.sass, ...now.sass }) : []
+        for (const field of machine)
+          if ((now.sass?.[field] ?? 0) !== (was.sass[field] ?? 0))
+            wrong.push(`${where}: ${field} ${now.sass?.[field] ?? 0}, the table says ${was.sass[field] ?? 0}`)
       }
       for (const kernel of Object.keys(before))
         if (!kernels[kernel]) wrong.push(`${file} sm_${arch} ${kernel}: in the table, and not compiled`)
@@ -104,9 +118,9 @@ function main(args) {
     console.log('kernel budgets: skipped, no nvcc')
     return 0
   }
-  const only = args.includes('--only') ? args[args.indexOf('--only') + 1] : null
+  const only = args.includes('--only') ? args[args.indexOf('--only') + 1].split(',') : null
   const files = readdirSync(join(root, 'native/ops'))
-    .filter(name => name.endsWith('.cu') && (!only || basename(name, '.cu') === only))
+    .filter(name => name.endsWith('.cu') && (!only || only.includes(basename(name, '.cu'))))
     .sort()
   if (files.length === 0) throw new Error('kernel budgets: no .cu file found')
   const written = existsSync(table) ? JSON.parse(readFileSync(table, 'utf8')) : { nvcc: '', kernels: {} }

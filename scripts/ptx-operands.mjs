@@ -95,10 +95,9 @@ export const hints = '(?:\\.(?:nc|ca|cg|cs|lu|cv|wb|wt|L1::no_allocate|L1::evict
 export const memoryType = '(?:\\.(v2|v4))?\\.([usb](?:8|16|32|64)|f32|f64)'
 
 export function place(k, space, text, bytes, isStore) {
-  if (space === 'param') return k.argument(text)
   const address = k.address(text).expression
   if (space === 'shared') return `shared((uint64_t)${address}, ${bytes}, ${k.site})`
-  if (space === 'local' || space === 'const') return `reinterpret_cast<char*>((uint64_t)${address})`
+  if (['local', 'const', 'param'].includes(space)) return `reinterpret_cast<char*>((uint64_t)${address})`
   if (space === undefined || space === 'shared::cluster')
     return `generic((uint64_t)${address}, ${bytes}, ${k.site})`
   return `global((uint64_t)${address}, ${bytes}, ${isStore}, ${k.site})`

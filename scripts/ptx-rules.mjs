@@ -168,6 +168,18 @@ export const instructionRules = [
   rule('clz\\.b32', (k, [d, a]) =>
     output(k, 'b32', d, `${input(k, 'b32', a)} == 0 ? 32 : __builtin_clz(${input(k, 'b32', a)})`),
   ),
+  rule('brev\\.b32', (k, [d, a]) => output(k, 'b32', d, `reverse_bits(${input(k, 'b32', a)})`)),
+  rule('bfind\\.shiftamt\\.u32', (k, [d, a]) =>
+    output(k, 'b32', d, `${input(k, 'b32', a)} == 0 ? -1 : __builtin_clz(${input(k, 'b32', a)})`),
+  ),
+  rule('bfi\\.(b32|b64)', (k, [d, a, b, at, count], m) =>
+    output(
+      k,
+      m[1],
+      d,
+      `insert_bits<${raw(m[1])}>(${input(k, m[1], a)}, ${input(k, m[1], b)}, ${shiftAmount(k, at)} & 255, ${shiftAmount(k, count)} & 255)`,
+    ),
+  ),
   rule('bfe\\.u32', (k, [d, a, b, c]) =>
     output(
       k,
@@ -200,6 +212,9 @@ export const instructionRules = [
   ),
   rule('fma\\.rn\\.(f32|f64)', (k, [d, a, b, c], m) =>
     output(k, m[1], d, `std::fma(${input(k, m[1], a)}, ${input(k, m[1], b)}, ${input(k, m[1], c)})`),
+  ),
+  rule('fma\\.rm\\.f32', (k, [d, a, b, c]) =>
+    output(k, 'f32', d, `fma_down(${input(k, 'f32', a)}, ${input(k, 'f32', b)}, ${input(k, 'f32', c)})`),
   ),
   rule(
     'min\\.(f32)',
@@ -236,6 +251,10 @@ export const instructionRules = [
   rule(
     'rcp(?:\\.rn|\\.approx|\\.approx\\.ftz)\\.(f32)',
     unary(a => `1.0f / ${a}`),
+  ),
+  // The upper word alone: the start of a division by Newton's method.
+  rule('rcp\\.approx\\.ftz\\.f64', (k, [d, a]) =>
+    output(k, 'b64', d, `bits(1.0 / ${input(k, 'f64', a)}) & 0xffffffff00000000ull`),
   ),
   rule(
     'rsqrt\\.approx(?:\\.ftz)?\\.(f32|f64)',

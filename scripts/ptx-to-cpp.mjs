@@ -145,6 +145,8 @@ class Kernel {
       this.placeShared(array)
       return `UINT64_C(${this.shared.get(name)})`
     }
+    const parameter = /_param_(\d+)$/.exec(name)
+    if (parameter) return `(uint64_t)(uintptr_t)arguments[${parameter[1]}]`
     if (this.module.globals.has(name)) return `(uint64_t)(uintptr_t)${cName(name)}`
     if (this.locals.includes(name)) return `(uint64_t)(uintptr_t)${cName(name)}`
     throw this.error(`no rule for the name '${name}'`)
@@ -169,12 +171,6 @@ class Kernel {
     if (!match) throw this.error(`no rule for the address ${text}`)
     const [, base, offset] = match
     return { base, offset: Number(offset ?? 0), expression: `(${this.value(base)} + ${offset ?? 0})` }
-  }
-
-  argument(text) {
-    const match = /^\[\s*(\S+?)_param_(\d+)\s*(?:\+\s*(\d+))?\s*\]$/.exec(text)
-    if (!match) throw this.error(`no rule for the parameter ${text}`)
-    return `((const char*)arguments[${match[2]}] + ${match[3] ?? 0})`
   }
 
   translate(body) {

@@ -4,7 +4,7 @@
 // outputs into those of its inputs. Gradients of intermediate tensors live here, made on first use and freed as soon
 // as they were used; gradients of parameters are views of one flat buffer, to which ops add.
 import type { Device } from '../tensor/device.js'
-import type { Shape, Tensor } from '../tensor/tensor.js'
+import type { Tensor } from '../tensor/tensor.js'
 
 /** A trainable tensor: its value and the place where its gradient is summed up. */
 export interface Parameter {
@@ -89,13 +89,13 @@ export class Tape {
     if (slice) {
       let whole = this.#gradients.get(slice.parent)
       if (whole === undefined) {
-        whole = this.device.keep(this.#buffer(slice.parent.shape, zeroed))
+        whole = this.device.keep(this.#buffer(slice.parent, zeroed))
         this.#gradients.set(slice.parent, whole)
       }
       write(whole.slice(slice.start, slice.end))
       return
     }
-    const target = this.#buffer(tensor.shape, zeroed)
+    const target = this.#buffer(tensor, zeroed)
     write(target)
     this.accumulate(tensor, target)
   }
@@ -113,7 +113,7 @@ export class Tape {
       return
     }
     const { ops, handle } = this.device
-    const sum = this.#buffer(tensor.shape, false)
+    const sum = this.#buffer(tensor, false)
     ops.addRows(handle, existing.handle, gradient.handle, sum.handle)
     this.#gradients.set(tensor, this.device.keep(sum))
     this.#drop(existing)
@@ -152,8 +152,10 @@ export class Tape {
     for (const tensor of [...this.#gradients.keys()]) this.consume(tensor)
   }
 
-  #buffer(shape: Shape, zeroed: boolean): Tensor {
-    return zeroed ? this.device.zeros(shape) : this.device.empty(shape)
+  // Gradients of activations have their dtype.
+  #buffer({ shape, dtype }: Tensor, zeroed: boolean): Tensor {
+    const like = dtype === 'bfloat16' ? dtype : 'float32'
+    return zeroed ? this.device.zeros(shape, like) : this.device.empty(shape, like)
   }
 
   #drop(gradient: Tensor): void {

@@ -5,6 +5,7 @@ import { readPolicyConfig } from '../policy/hugging-face-config.js'
 import { formatTable } from '../report/table.js'
 import { formatCount } from '../report/text.js'
 import { estimateMemory } from '../training/memory-estimate.js'
+import { fetchModel } from './fetch-model.js'
 import { loadTrainConfig } from './run-config.js'
 import { print, tableStyle } from './terminal.js'
 
@@ -17,9 +18,9 @@ export interface EstimateOptions {
 export async function runEstimate(path: string, options: EstimateOptions): Promise<number> {
   const { config } = await loadTrainConfig(path, options.set)
   const { ropeTheta, maxPositions } = config
-  const policy = withOverrides(await readPolicyConfig(config.model), {
-    ...(ropeTheta === undefined ? {} : { ropeTheta }),
-    ...(maxPositions === undefined ? {} : { maxPositions }),
+  const policy = withOverrides(await readPolicyConfig(await fetchModel(config.model, { parts: 'config' })), {
+    ropeTheta,
+    maxPositions,
   })
   const freeBytes = native().systemInfo().availableMemory
   const estimate = estimateMemory(policy, config, { freeBytes })

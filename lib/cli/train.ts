@@ -10,6 +10,7 @@ import { type CompletionRow, checkpointSteps } from '../training/run-folder.js'
 import { type TrainEvent, train } from '../training/train.js'
 import type { ResolvedTrainConfig } from '../training/train-config.js'
 import { runDryRun } from './dry-run.js'
+import { fetchModel } from './fetch-model.js'
 import { loadTrainConfig } from './run-config.js'
 import { catchStopSignals } from './stop-signals.js'
 import { note, outliveReader, print } from './terminal.js'
@@ -36,6 +37,9 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
   for (const notice of notices) note(notice)
   if (options.resume) await checkResume(config)
   if (options.dryRun) return runDryRun(config)
+  // A run that goes on has its weights in its checkpoint.
+  const resumes = (await checkpointSteps(join(config.outputDir, config.runName))).length > 0
+  if (!resumes) await fetchModel(config.model)
   outliveReader()
   const progress = new Progress()
   let begun = false
@@ -58,6 +62,12 @@ export async function runTrain(path: string, options: TrainCommandOptions): Prom
       ([set, mean]) => `${set} ${(100 * mean).toFixed(1)} %`,
     )
     if (accuracy.length > 0) print(`accuracy on held-out prompts: ${accuracy.join(', ')}`)
+    const troubles = ['timed out', 'worker failed'].flatMap(reason => {
+      const count = result.rewardReasons[reason] ?? 0
+      return count === 0 ? [] : `${count} ${reason}`
+    })
+    if (troubles.length > 0)
+      print(`answers that could not be checked and count as wrong: ${troubles.join(', ')}`)
     if (result.step > config.maxSteps) {
       print(printable(`nothing done: already at step ${result.step}, see ${result.checkpoint}`))
       return 0

@@ -45,6 +45,8 @@ export class DataSet {
   readonly size: number
   /** Rows left out, by filter; with those that no filter was needed for under `badRow`. */
   readonly dropped: Readonly<Record<string, number>>
+  /** The first rows that were left out, by filter: file and row. */
+  readonly droppedRows: Readonly<Record<string, readonly string[]>>
   readonly files: readonly RowFile[]
   readonly #columns: DataColumns
   readonly #blocks: readonly Block[]
@@ -57,7 +59,7 @@ export class DataSet {
     files: readonly RowFile[],
     columns: DataColumns,
     blocks: readonly Block[],
-    dropped: Record<string, number>,
+    { dropped, droppedRows }: Pick<Scan, 'dropped' | 'droppedRows'>,
     windowRows: number,
   ) {
     this.files = files
@@ -65,6 +67,7 @@ export class DataSet {
     this.totalRows = files.reduce((sum, { rows }) => sum + rows, 0)
     this.size = blocks.reduce((sum, { kept }) => sum + kept.length, 0)
     this.dropped = dropped
+    this.droppedRows = droppedRows
     this.#columns = columns
     this.#blocks = blocks
     this.#windowRows = windowRows
@@ -91,7 +94,7 @@ export class DataSet {
         blocks.push({ file, index, kept: await scan.block(file, index) })
     }
     scan.finish()
-    return new DataSet(files, columns, blocks, scan.dropped, windowRows)
+    return new DataSet(files, columns, blocks, scan, windowRows)
   }
 
   /** Every kept row, in the order of the files. */
@@ -149,6 +152,7 @@ export class DataSet {
 /** The one pass over the files when they are opened. */
 class Scan {
   readonly dropped: Record<string, number>
+  readonly droppedRows: Record<string, string[]> = {}
   readonly #columns: DataColumns
   readonly #options: OpenDataOptions
   readonly #offending: string[] = []
@@ -176,14 +180,14 @@ class Scan {
         places.push(i)
       } catch (error) {
         if (!this.#options.skipBadRows || !DataError.isInstance(error)) throw error
-        this.dropped.badRow = (this.dropped.badRow ?? 0) + 1
+        this.#drop('badRow', [each])
       }
     }
     let kept = rows
     for (const filter of this.#options.filters ?? []) {
       const drops = await filter.drops(kept)
       const dropped = kept.filter((_, i) => drops[i])
-      this.dropped[filter.name] = (this.dropped[filter.name] ?? 0) + dropped.length
+      this.#drop(filter.name, dropped)
       if (this.#options.strict) this.#note(filter.name, dropped)
       places = places.filter((_, i) => !drops[i])
       kept = kept.filter((_, i) => !drops[i])
@@ -191,6 +195,13 @@ class Scan {
     this.#rows += raw.length
     this.#options.onProgress?.({ rows: this.#rows, totalRows: file.rows })
     return Int32Array.from(places)
+  }
+
+  #drop(name: string, rows: readonly { where: string }[]): void {
+    this.dropped[name] = (this.dropped[name] ?? 0) + rows.length
+    if (rows.length === 0) return
+    const named = this.droppedRows[name] ?? []
+    this.droppedRows[name] = [...named, ...rows.slice(0, listed - named.length).map(({ where }) => where)]
   }
 
   #note(name: string, rows: readonly DataRow[]): void {

@@ -7,6 +7,7 @@ import { openRowFile } from '../data/row-file.js'
 import { type DataRow, mapRow, resolveColumns, topLevelColumns } from '../data/rows.js'
 import { ConfigError, DataError, throwIfAborted } from '../errors.js'
 import { CounterRandom } from '../random.js'
+import { isMmluPro, mmluProColumns, mmluProRow } from './mmlu-pro.js'
 import { shuffleOptions } from './multiple-choice.js'
 import type { Benchmark } from './suites.js'
 
@@ -58,10 +59,11 @@ export async function readEvaluationData(
   const columns = resolveColumns()
   for (const path of await filesOf(paths)) {
     const file = await openRowFile(path)
+    const isOptions = isMmluPro(file.columns)
     for (let block = 0; block < file.blocks.length; block++) {
       throwIfAborted(options.signal, 'reading evaluation data')
-      for (const raw of await file.read(block, topLevelColumns(columns))) {
-        const row = mapRow(raw, columns)
+      for (const raw of await file.read(block, isOptions ? mmluProColumns : topLevelColumns(columns))) {
+        const row = isOptions ? mmluProRow(raw) : mapRow(raw, columns)
         const benchmark = bySource.get((row.source ?? '').toLowerCase().replaceAll('-', '_'))
         if (row.source !== undefined) seenSources.add(row.source)
         if (benchmark === undefined) otherRows += 1

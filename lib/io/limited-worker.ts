@@ -2,7 +2,7 @@
 // with a time limit, in a heap of its own. What goes wrong there ends that process alone; the next call starts another.
 // It is a process and no thread, because V8 ends the whole process when one large allocation passes a thread's limit.
 // Workers do not keep this process alive while they have nothing to do, and end with it.
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, fork, type StdioOptions } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
@@ -33,6 +33,32 @@ const running = new Set<ChildProcess>()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
+
+/**
+ * Starts a module as a process with a heap of its own. It ends with this one, and does not keep it alive where the
+ * caller unrefs it. What comes after the IPC channel in `more` is its file descriptor 4 and on.
+ */
+export function startLimited(
+  module: string,
+  { heapMb }: LimitedWorkerOptions,
+  more: readonly 'pipe'[] = [],
+): ChildProcess {
+  const libraryPath = process.env.LD_LIBRARY_PATH
+  const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', 'ipc', ...more]
+  const worker = fork(module, {
+    execArgv: [`--max-old-space-size=${heapMb}`],
+    serialization: 'advanced',
+    // V8 says on stderr that its heap is full; here that is an error of the caller's.
+    stdio,
+    // No NODE_OPTIONS: what this process is debugged or measured with is not for the worker.
+    env: libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath },
+    cwd: tmpdir(),
+  })
+  running.add(worker)
+  worker.on('error', () => {}) // while nobody waits; who waits is told by its exit
+  worker.once('exit', () => running.delete(worker))
+  return worker
+}
 
 export class LimitedWorker {
   readonly #module: string
@@ -67,20 +93,8 @@ export class LimitedWorker {
   }
 
   async #start(): Promise<ChildProcess> {
-    const libraryPath = process.env.LD_LIBRARY_PATH
-    const worker = fork(this.#module, {
-      execArgv: [`--max-old-space-size=${this.#options.heapMb}`],
-      serialization: 'advanced',
-      // V8 says on stderr that its heap is full; here that is an error of the caller's.
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      // No NODE_OPTIONS: what this process is debugged or measured with is not for the worker.
-      env: libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath },
-      cwd: tmpdir(),
-    })
-    running.add(worker)
-    worker.on('error', () => {}) // while nobody waits; who waits is told by its exit
+    const worker = startLimited(this.#module, this.#options)
     worker.once('exit', () => {
-      running.delete(worker)
       if (this.#worker === worker) this.#worker = undefined
     })
     this.#worker = worker
@@ -137,8 +151,13 @@ export function serveRequests<Request>(answer: (request: Request) => unknown): v
       send({ error: error instanceof Error ? error.message : String(error) })
     }
   })
+  outliveSignals()
+  send({ ready: true })
+}
+
+/** In a worker: it ends when the process that started it does, and not before. */
+export function outliveSignals(): void {
   // Ctrl-C in a terminal and the end of a batch job reach every process; whether to stop is decided by the one that asked.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
   process.once('disconnect', () => process.exit())
-  send({ ready: true })
 }

@@ -1,8 +1,10 @@
 // The methods by name.
 import { ConfigError } from '../errors.js'
 import { checkFunction, checkObject, describeValue, unknownNameError } from '../options.js'
+import { chord } from './chord.js'
 import { exgrpo } from './exgrpo.js'
 import { drGrpo, grpo } from './grpo.js'
+import { hpt } from './hpt.js'
 import { luffy } from './luffy.js'
 import type { Method } from './method.js'
 import { mixedPolicy } from './mixed-policy.js'
@@ -19,6 +21,8 @@ export const methods = {
   rlWithSftLoss,
   sftThenRl,
   exgrpo,
+  chord,
+  hpt,
 } as const satisfies Record<string, Method>
 export type MethodName = keyof typeof methods
 

@@ -2,7 +2,7 @@
 import type { Parameter, Tape } from '../autograd/tape.js'
 import type { NativePolicyObjective } from '../native.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 import { checkTargets, type TokenTargets, targetHandles } from './policy-loss.js'
 import type { TokenLogProbs } from './token-log-prob.js'
 
@@ -68,7 +68,8 @@ export function linearLogProb(
 }
 
 function checkShapes(hidden: Tensor, weight: Tensor, tokens: Tensor): void {
-  checkTensor('linear-policy-loss', 'weight', weight, 'float32', [-1, -1])
-  checkTensor('linear-policy-loss', 'hidden', hidden, 'float32', [-1, weight.columns])
+  const dtype = activationDtype(weight)
+  checkTensor('linear-policy-loss', 'weight', weight, dtype, [-1, -1])
+  checkTensor('linear-policy-loss', 'hidden', hidden, dtype, [-1, weight.columns])
   checkTensor('linear-policy-loss', 'tokens', tokens, 'int32', [hidden.rows])
 }

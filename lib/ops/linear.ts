@@ -1,17 +1,27 @@
 // linear: out[T,N] = x[T,K] · weight[N,K]^T + bias[N]. Contract: native/ops/linear.h.
 import type { Parameter, Tape } from '../autograd/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 
-/** A weight [N, K] in the order in which the product reads it; equal results, faster for few rows. */
+/**
+ * A weight [N, K] in the order in which the product reads it; equal results, faster for few rows. Of a bfloat16 weight,
+ * which is read where it is, nothing.
+ */
 export function packWeight(weight: Tensor): Tensor {
-  checkTensor('linear', 'weight', weight, 'float32', [-1, -1])
+  checkTensor('linear', 'weight', weight, activationDtype(weight), [-1, -1])
   const { device } = weight
-  const packed = device.empty([device.ops.linearPackedSize(device.handle, weight.rows, weight.columns)])
+  const packed = device.empty([packedSize(weight)])
+  if (packed.size === 0) return packed
   device.ops.linearPack(device.handle, weight.handle, packed.handle)
   return packed
 }
 
+function packedSize(weight: Tensor): number {
+  const { ops, handle } = weight.device
+  return weight.dtype === 'float32' ? ops.linearPackedSize(handle, weight.rows, weight.columns) : 0
+}
+
+/** x [T, K] -> [T, N], float32 or bfloat16 as the weight is; gradients of weight and bias are float32. */
 export function linear(
   tape: Tape | undefined,
   x: Tensor,
@@ -21,13 +31,14 @@ export function linear(
 ): Tensor {
   const w = weight.value
   const n = w.rows
-  checkTensor('linear', 'weight', w, 'float32', [-1, -1])
-  checkTensor('linear', 'x', x, 'float32', [-1, w.columns])
-  if (bias) checkTensor('linear', 'bias', bias.value, 'float32', [n])
+  const dtype = activationDtype(w)
+  checkTensor('linear', 'weight', w, dtype, [-1, -1])
+  checkTensor('linear', 'x', x, dtype, [-1, w.columns])
+  if (bias) checkTensor('linear', 'bias', bias.value, dtype, [n])
   const { device } = x
   const { ops, handle } = device
-  if (packed) checkTensor('linear', 'packed', packed, 'float32', [ops.linearPackedSize(handle, n, w.columns)])
-  const out = device.empty([x.rows, n])
+  if (packed) checkTensor('linear', 'packed', packed, 'float32', [packedSize(w)])
+  const out = device.empty([x.rows, n], dtype)
   ops.linearForward(
     handle,
     x.handle,

@@ -1,7 +1,7 @@
 // logits-policy-loss: the token objective from logits, gradient in place. Contract: native/ops/logits-policy-loss.h.
 import type { NativePolicyObjective } from '../native.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 import { checkTargets, type TokenTargets, targetHandles } from './policy-loss.js'
 import type { TokenLogProbs } from './token-log-prob.js'
 
@@ -14,7 +14,7 @@ export function logitsPolicyLossKernel(
   objective: NativePolicyObjective,
   metrics: Tensor,
 ): TokenLogProbs {
-  checkTensor('logits-policy-loss', 'logits', logits, 'float32', [-1, -1])
+  checkTensor('logits-policy-loss', 'logits', logits, activationDtype(logits), [-1, -1])
   checkTensor('logits-policy-loss', 'tokens', tokens, 'int32', [logits.rows])
   checkTargets('logits-policy-loss', targets, logits.rows)
   const { device } = logits

@@ -1,7 +1,7 @@
 // rms-norm: out = s / sqrt(mean(s^2) + epsilon) * weight, s = x + residual. Contract: native/ops/rms-norm.h.
 import type { Parameter, Tape } from '../autograd/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 
 export interface RmsNormResult {
   /** The normalised rows. */
@@ -19,16 +19,17 @@ export function rmsNorm(
   epsilon: number,
 ): RmsNormResult {
   const c = weight.value.rows
-  checkTensor('rms-norm', 'weight', weight.value, 'float32', [-1])
-  checkTensor('rms-norm', 'x', x, 'float32', [-1, -1])
-  if (residual) checkTensor('rms-norm', 'residual', residual, 'float32', [x.rows, x.columns])
+  const dtype = activationDtype(weight.value)
+  checkTensor('rms-norm', 'weight', weight.value, dtype, [-1])
+  checkTensor('rms-norm', 'x', x, dtype, [-1, -1])
+  if (residual) checkTensor('rms-norm', 'residual', residual, dtype, [x.rows, x.columns])
   if (c === 0 || x.columns % c !== 0) {
     throw new RangeError(`rms-norm: expected columns of x to be a multiple of ${c}, got ${x}`)
   }
   const { device } = x
   const { ops, handle } = device
-  const out = device.empty([x.rows, x.columns])
-  const sum = residual ? device.empty([x.rows, x.columns]) : x
+  const out = device.empty([x.rows, x.columns], dtype)
+  const sum = residual ? device.empty([x.rows, x.columns], dtype) : x
   const rstd = tape ? device.empty([x.rows * (x.columns / c)]) : undefined
   ops.rmsNormForward(
     handle,
@@ -56,7 +57,7 @@ export function rmsNorm(
     // With a residual, the gradient of x and of the residual is the same tensor: both share it.
     if (residual) {
       const gradSum = tape.hasGradient(sum) ? tape.gradient(sum) : undefined
-      const gradient = device.empty(sum.shape)
+      const gradient = device.empty(sum.shape, dtype)
       run(gradSum, gradient)
       tape.consume(sum)
       tape.share(gradient, x, residual)

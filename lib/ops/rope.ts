@@ -1,7 +1,7 @@
 // rope: rotary position embedding, in place. Contract: native/ops/rope.h.
 import type { Tape } from '../autograd/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 
 /** Cosines and sines by position, [P, D/2] each (lib/policy/rope-table.ts makes them). */
 export interface RopeTable {
@@ -16,7 +16,7 @@ export function rope(tape: Tape | undefined, x: Tensor, positions: Tensor, table
   checkTensor('rope', 'positions', positions, 'int32', [x.rows])
   checkTensor('rope', 'cosine', cosine, 'float32', [-1, -1])
   checkTensor('rope', 'sine', sine, 'float32', [cosine.rows, cosine.columns])
-  checkTensor('rope', 'x', x, 'float32', [-1, -1])
+  checkTensor('rope', 'x', x, activationDtype(x), [-1, -1])
   if (headDim === 0 || x.columns % headDim !== 0) {
     throw new RangeError(`rope: expected columns of x to be a multiple of ${headDim}, got ${x}`)
   }

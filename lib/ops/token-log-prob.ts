@@ -1,7 +1,7 @@
 // token-log-prob: log-probability of one token per row and the row's entropy. Contract: native/ops/token-log-prob.h.
 import type { Tape } from '../autograd/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 
 export interface TokenLogProbs {
   /** [R], of `tokens` under softmax(logits / temperature). */
@@ -17,7 +17,7 @@ export function tokenLogProb(
   tokens: Tensor,
   temperature: number,
 ): TokenLogProbs {
-  checkTensor('token-log-prob', 'logits', logits, 'float32', [-1, -1])
+  checkTensor('token-log-prob', 'logits', logits, activationDtype(logits), [-1, -1])
   checkTensor('token-log-prob', 'tokens', tokens, 'int32', [logits.rows])
   const { device } = logits
   const { ops, handle } = device

@@ -3,14 +3,13 @@
 import { join } from 'node:path'
 import { tell } from '../callback.js'
 import { ModelFileError } from '../errors.js'
-import { folderProblem } from '../io/folders.js'
 import { exists, plainFilePath, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { printable } from '../printable.js'
 import { type PolicyConfig, withOverrides } from './config.js'
 import { readPolicyConfig } from './hugging-face-config.js'
 import { JsonReader } from './json.js'
-import { type Parameter, type ParameterLayout, parameterLayout } from './parameters.js'
+import { type FlatSink, type Parameter, type ParameterLayout, parameterLayout } from './parameters.js'
 import { SafetensorsFile } from './safetensors-read.js'
 
 export const singleFileName = 'model.safetensors'
@@ -84,17 +83,7 @@ export class Checkpoint {
 
   static async open(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
     const { ropeTheta, maxPositions } = options
-    const problem = await folderProblem(folder)
-    if (problem !== undefined) {
-      throw new ModelFileError(`${folder}: ${problem}`, {
-        hint: 'give the folder of a Hugging Face model',
-        path: folder,
-      })
-    }
-    const config = withOverrides(await readPolicyConfig(folder), {
-      ...(ropeTheta === undefined ? {} : { ropeTheta }),
-      ...(maxPositions === undefined ? {} : { maxPositions }),
-    })
+    const config = withOverrides(await readPolicyConfig(folder), { ropeTheta, maxPositions })
     const opened = await openWeightFiles(folder)
     try {
       return new Checkpoint(folder, config, opened, options.strict ?? false)
@@ -105,24 +94,22 @@ export class Checkpoint {
   }
 
   /**
-   * Reads every parameter to its place in `flat` (`layout.size` elements; the gaps between them are set to 0).
+   * Reads every parameter, in pieces, to its place in the flat buffer; nothing is put into the gaps between them.
    * Weights that are NaN or infinite are an error unless they are allowed.
    */
-  async read(flat: Float32Array, options: ReadCheckpointOptions = {}): Promise<void> {
-    const { parameters, size } = this.layout
-    if (flat.length !== size) throw new RangeError(`flat: expected a length of ${size}, got ${flat.length}`)
-    let end = 0
+  async read(sink: FlatSink, options: ReadCheckpointOptions = {}): Promise<void> {
+    const { parameters } = this.layout
+    const { signal } = options
     for (const [index, parameter] of parameters.entries()) {
       const { name, offset } = parameter
       const file = this.#places.get(name)!
-      flat.fill(0, end, offset)
-      end = offset + parameter.size
-      const nonFinite = await file.readFloat32(name, flat.subarray(offset, end), { signal: options.signal })
+      const nonFinite = await file.eachFloat32(name, (start, values) => sink(offset + start, values), {
+        signal,
+      })
       if (nonFinite > 0 && options.allowNonFinite !== true)
         throw nonFiniteError(file.path, parameter, nonFinite)
       await tell(options.onProgress, { tensors: index + 1, totalTensors: parameters.length, name })
     }
-    flat.fill(0, end)
   }
 
   /** Closes the files; a second call does nothing. */

@@ -190,7 +190,7 @@ export function relationProblem(config: PolicyConfig): string | undefined {
 /** The same policy with another rotary base or another longest sequence, as LUFFY does to Qwen2.5-Math. */
 export function withOverrides(
   config: PolicyConfig,
-  overrides: { ropeTheta?: number; maxPositions?: number },
+  overrides: { ropeTheta?: number | undefined; maxPositions?: number | undefined },
 ): PolicyConfig {
   const changed = { ...config }
   if (overrides.ropeTheta !== undefined) {

@@ -34,6 +34,9 @@ export interface LayerViews {
   readonly downWeight: View
 }
 
+/** Takes values for the flat buffer from `start` on; they are the giver's again once it has returned, or resolved. */
+export type FlatSink = (start: number, values: Float32Array) => void | Promise<void>
+
 export interface ParameterLayout {
   /** In the order of the flat buffer. */
   readonly parameters: readonly Parameter[]
@@ -130,26 +133,28 @@ const drawnAtOnce = 1 << 16
 /**
  * Initial values from a seed: norms 1, biases 0, matrices normal with deviation `initializerRange`; the two that
  * write to the residual stream are scaled by 1 / sqrt(2 * layers), so that its variance does not grow with depth.
- * A seed gives the same bytes on every machine. `target` has `layout.size` elements and is overwritten.
+ * A seed gives the same bytes on every machine. They come in pieces, in the order of the flat buffer, which holds zeros
+ * before: biases and gaps are left out.
  */
 export async function initializeParameters(
   config: PolicyConfig,
   layout: ParameterLayout,
   seed: number,
-  target: Float32Array,
+  sink: FlatSink,
 ): Promise<void> {
-  target.fill(0)
   const residual = config.initializerRange / Math.sqrt(2 * config.layers)
+  const piece = new Float32Array(drawnAtOnce)
   for (const [stream, { name, offset, size, shape }] of layout.parameters.entries()) {
     if (shape.length === 1) {
-      if (name.endsWith('.weight')) target.fill(1, offset, offset + size)
+      if (name.endsWith('.weight')) await sink(offset, new Float32Array(size).fill(1))
       continue
     }
     const isResidual = name.endsWith('.o_proj.weight') || name.endsWith('.down_proj.weight')
     const deviation = isResidual ? residual : config.initializerRange
     for (let start = 0; start < size; start += drawnAtOnce) {
-      const part = target.subarray(offset + start, offset + Math.min(size, start + drawnAtOnce))
+      const part = piece.subarray(0, Math.min(drawnAtOnce, size - start))
       fillNormal(part, deviation, { seed, stream, purpose: initialization, start })
+      await sink(offset + start, part)
       await new Promise(resolve => setImmediate(resolve))
     }
   }

@@ -33,11 +33,12 @@ export class PolicyModel {
   #weights: PolicyWeights
   #rope: { table: RopeTable; positions: number } | undefined
 
-  constructor(device: Device, config: PolicyConfig, values: Float32Array) {
+  /** `values`: [layout.size], which the model owns from here on. */
+  constructor(device: Device, config: PolicyConfig, values: Tensor) {
     this.device = device
     this.config = config
     this.layout = parameterLayout(config)
-    this.values = device.keep(device.float32(values))
+    this.values = device.keep(values)
     this.#weights = createWeights(device, this.layout, this.values)
   }
 

@@ -14,6 +14,8 @@ import {
 
 /** The most that one read asks for: large enough for the disk, small enough for the event loop. */
 const pieceBytes = 1 << 20
+/** Elements of a piece that is converted: of the widest type it is that many bytes. */
+const pieceSize = pieceBytes / 8
 
 export type TensorData = Float32Array | Float64Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
 
@@ -72,22 +74,43 @@ export class SafetensorsFile {
    * Returns how many of them are NaN or infinite.
    */
   async readFloat32(name: string, target: Float32Array, options: ReadOptions = {}): Promise<number> {
+    checkLength('target', target.length, this.entry(name).size)
+    return await this.#pieces(name, (start, end) => target.subarray(start, end), undefined, options)
+  }
+
+  /**
+   * The same piece by piece: `take` gets each with the index of its first element, in a buffer that the next piece
+   * overwrites.
+   */
+  async eachFloat32(
+    name: string,
+    take: (start: number, values: Float32Array) => void | Promise<void>,
+    options: ReadOptions = {},
+  ): Promise<number> {
+    const buffer = new Float32Array(Math.min(this.entry(name).size, pieceSize))
+    return await this.#pieces(name, (start, end) => buffer.subarray(0, end - start), take, options)
+  }
+
+  async #pieces(
+    name: string,
+    partFor: (start: number, end: number) => Float32Array,
+    take: ((start: number, values: Float32Array) => void | Promise<void>) | undefined,
+    options: ReadOptions,
+  ): Promise<number> {
     const entry = this.entry(name)
-    checkLength('target', target.length, entry.size)
     if (!['F32', 'F16', 'BF16', 'F64'].includes(entry.dtype)) {
       throw new ModelFileError(
         `${this.path}: tensor ${JSON.stringify(name)}: dtype ${entry.dtype}, expected F32, F16, BF16 or F64`,
       )
     }
     const elementBytes = entry.bytes / Math.max(1, entry.size)
-    const pieceSize = pieceBytes / 8
     const staging = new ArrayBuffer(
       entry.dtype === 'F32' ? 0 : Math.min(entry.size, pieceSize) * elementBytes,
     )
     let nonFinite = 0
     for (let start = 0; start < entry.size; start += pieceSize) {
       throwIfAborted(options.signal, `reading ${this.path}`)
-      const part = target.subarray(start, Math.min(entry.size, start + pieceSize))
+      const part = partFor(start, Math.min(entry.size, start + pieceSize))
       const position = entry.offset + start * elementBytes
       if (entry.dtype === 'F32') {
         const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
@@ -98,6 +121,7 @@ export class SafetensorsFile {
         convert(entry.dtype, staging, part)
       }
       nonFinite += countNonFinite(part)
+      await take?.(start, part)
     }
     return nonFinite
   }

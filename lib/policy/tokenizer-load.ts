@@ -1,10 +1,12 @@
 // The tokenizer of a model folder: tokenizer.json with what stands beside it, or one of luffy's own.
 import { join } from 'node:path'
 import { TokenizerError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { ChatTemplate, memberOf } from './chat-template.js'
 import { tokenizerFileNames } from './checkpoint-write.js'
+import { modelFolder } from './hub.js'
 import { checkTokenizerContent, type TokenizerContent } from './tokenizer-file.js'
 import { HuggingFaceTokenizer, templateFileName } from './tokenizer-hugging-face.js'
 import { CharacterTokenizer, type Tokenizer } from './tokenizer-simple.js'
@@ -13,12 +15,18 @@ const mostBytes = 128 * 1024 * 1024
 const generationFileName = 'generation_config.json'
 
 /**
- * The tokenizer that a folder holds.
+ * The tokenizer that a folder, or a model of the hub (`hf:owner/name[@revision]`), holds.
  *
  * @throws {TokenizerError} naming the file and what is wrong with it
  * @throws {TemplateError} for a chat template that is too long
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(model: string): Promise<Tokenizer> {
+  const folder = await modelFolder(model, { parts: 'tokenizer' })
+  const problem = await folderProblem(folder)
+  if (problem !== undefined) {
+    const hint = 'give the folder of a Hugging Face model, or hf:owner/name'
+    throw new TokenizerError(`${folder}: ${problem}`, { hint, path: folder })
+  }
   const files = new Map<string, Buffer>()
   for (const name of [...tokenizerFileNames, generationFileName]) {
     const path = join(folder, name)

@@ -1,9 +1,14 @@
-// Answers checked in worker threads, so that no text can stop the program: each worker has little memory and stack,
-// one that stays on an item for too long is ended and a warm spare goes on with the rest.
-import { Worker } from 'node:worker_threads'
+// Answers checked in processes of their own, so that no text can stop the program or fill its memory: each has a small
+// heap, one that stays on an item for too long is ended and a warm spare goes on with the rest. They are processes and
+// no threads, because V8 ends the whole process when one large allocation passes a thread's limit.
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { AbortedError, DisposedError, throwIfAborted } from '../errors.js'
+import { startLimited } from '../io/limited-worker.js'
 import { checkInteger, checkNumber, checkOptions } from '../options.js'
-import { type AnswerItem, begun, decodeVerdict } from './answer-protocol.js'
+import { type AnswerItem, begunByte, decodeVerdict, readyByte } from './answer-protocol.js'
 import type { AnswerReason } from './verify/verify-answer.js'
 
 export interface PooledVerdict {
@@ -13,7 +18,7 @@ export interface PooledVerdict {
 }
 
 export interface AnswerPoolOptions {
-  /** Threads that check at once, beside a spare. Default 1, which checks some thousand answers a second. */
+  /** Processes that check at once, beside a spare. Default 1, which checks some thousand answers a second. */
   workers?: number
   /** Seconds after which an item is given up. Default 5: far above what any text takes. */
   timeout?: number
@@ -28,24 +33,30 @@ export interface AnswerPoolStatistics {
 }
 
 interface Job extends AnswerItem {
+  /** Workers that ended between taking its batch and beginning it. */
+  lost: number
   resolve(verdict: PooledVerdict): void
   reject(error: Error): void
 }
 
 interface Slot {
-  worker: Worker
+  worker: ChildProcess
   ready: boolean
+  /** In the order in which they are checked: the first is under way. */
   jobs: Job[]
-  words: Int32Array
+  /** Whether the worker has begun them. */
+  begun: boolean
   /** The item that was under way when the watchdog last looked, and since when. */
-  seen: number
+  seen: Job | undefined
   since: number
+  /** Why it is being ended. */
+  ending?: 'timed out'
 }
 
 const batchSize = 64
 /** Characters of a batch: copying them keeps the main thread for a few milliseconds at most. */
 const batchCharacters = 500_000
-const resourceLimits = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 2 }
+const heapMb = 128
 /** Starts of workers that fail before they are ready, after which the pool gives up. */
 const mostFailedStarts = 5
 
@@ -61,7 +72,7 @@ function batchLength(queue: readonly Job[], share: number): number {
   return most
 }
 
-/** A pool of threads that check answers. Idle threads do not keep the process alive; `dispose` ends them at once. */
+/** A pool of processes that check answers. Idle ones do not keep this one alive; `dispose` ends them at once. */
 export class AnswerPool {
   readonly #script: URL
   readonly #size: number
@@ -86,7 +97,7 @@ export class AnswerPool {
   }
 
   /**
-   * Checks one answer in a worker thread. A text that hangs or exhausts its worker is not correct and is counted.
+   * Checks one answer in a worker. A text that hangs or exhausts its worker is not correct and is counted.
    * Rejects with AbortedError when the signal fires and with DisposedError after `dispose`.
    */
   async verify(
@@ -108,6 +119,7 @@ export class AnswerPool {
         gold,
         prediction,
         strict,
+        lost: 0,
         resolve: verdict => {
           finish()
           resolve(verdict)
@@ -124,7 +136,7 @@ export class AnswerPool {
     })
   }
 
-  /** Ends all threads; what is not yet answered rejects with DisposedError. */
+  /** Ends all workers; what is not yet answered rejects with DisposedError. */
   async dispose(): Promise<void> {
     this.#disposed = true
     const slots = [...this.#slots]
@@ -132,7 +144,7 @@ export class AnswerPool {
     this.#watch()
     const error = new DisposedError('the answer pool was disposed')
     for (const job of [...slots.flatMap(slot => slot.jobs), ...this.#queue.splice(0)]) job.reject(error)
-    await Promise.all(slots.map(slot => slot.worker.terminate()))
+    await Promise.all(slots.map(({ worker }) => ended(worker)))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,61 +166,64 @@ export class AnswerPool {
   }
 
   #send(slot: Slot, jobs: Job[]): void {
-    const progress = new SharedArrayBuffer(4 * jobs.length)
     slot.jobs = jobs
-    slot.words = new Int32Array(progress)
-    slot.seen = -1
-    slot.worker.ref()
-    const items = jobs.map(({ gold, prediction, strict }) => ({ gold, prediction, strict }))
-    slot.worker.postMessage({ items, progress })
+    slot.begun = false
+    slot.seen = undefined
+    hold(slot.worker, true)
+    // A worker that has just ended takes no message: its end gives the items to another.
+    slot.worker.send(
+      jobs.map(({ gold, prediction, strict }): AnswerItem => ({ gold, prediction, strict })),
+      () => {},
+    )
   }
 
   #start(): void {
-    const worker = new Worker(this.#script, { resourceLimits, stdin: false })
-    const slot: Slot = { worker, ready: false, jobs: [], words: new Int32Array(0), seen: -1, since: 0 }
+    const worker = startLimited(fileURLToPath(this.#script), { heapMb }, ['pipe'])
+    const slot: Slot = { worker, ready: false, jobs: [], begun: false, seen: undefined, since: 0 }
     this.#slots.add(slot)
-    worker.on('message', (message: string) => {
-      if (message === 'ready') {
-        slot.ready = true
-        this.#failedStarts = 0
-      } else this.#collect(slot)
-      if (slot.jobs.length === 0) worker.unref()
+    verdictsOf(worker).on('data', (bytes: Buffer) => {
+      for (const byte of bytes) this.#take(slot, byte)
+      if (slot.jobs.length > 0) return
+      // An idle pool keeps nobody waiting; one whose first worker is not ready yet has to.
+      if (this.#queue.length === 0) hold(worker, false)
       this.#dispatch()
     })
-    worker.on('error', () => this.#lost(slot, 'worker failed'))
-    worker.on('exit', () => this.#lost(slot, 'worker failed'))
+    // After the last verdict that it wrote.
+    worker.on('close', () => this.#lost(slot))
   }
 
-  // Answers all items of a batch that have their verdict; the others are returned.
-  #collect(slot: Slot): Job[] {
-    const { jobs, words } = slot
-    slot.jobs = []
-    return jobs.filter((job, i) => {
-      const verdict = decodeVerdict(Atomics.load(words, i))
-      if (verdict) {
-        ++this.#statistics.checked
-        job.resolve(verdict)
-      }
-      return verdict === undefined
-    })
+  #take(slot: Slot, byte: number): void {
+    if (byte === readyByte) {
+      slot.ready = true
+      this.#failedStarts = 0
+      return
+    }
+    if (byte === begunByte) slot.begun = true
+    const verdict = decodeVerdict(byte)
+    if (verdict === undefined) return
+    const job = slot.jobs.shift()
+    if (job === undefined) return
+    ++this.#statistics.checked
+    job.resolve(verdict)
   }
 
-  // A worker that ended, or that is ended: the item under way is given up, the rest goes to another worker.
-  #lost(slot: Slot, reason: 'timed out' | 'worker failed'): void {
+  // A worker that ended: the item under way is given up, the rest goes to another worker.
+  #lost(slot: Slot): void {
     if (!this.#slots.delete(slot) || this.#disposed) return
     ++this.#statistics.restarts
     if (!slot.ready) ++this.#failedStarts
-    const underWay = slot.words.indexOf(begun)
-    const blamed = slot.jobs[underWay]
-    for (const job of this.#collect(slot).reverse()) {
-      if (job === blamed) {
-        ++this.#statistics.checked
-        if (reason === 'timed out') ++this.#statistics.timedOut
-        else ++this.#statistics.failed
-        job.resolve({ correct: false, reason })
-      } else this.#queue.unshift(job)
+    const [first, ...rest] = slot.jobs
+    // What ended before it began a batch may have ended of something else; a second time it is the batch's doing.
+    const blamed = first !== undefined && (slot.begun || ++first.lost > 1) ? first : undefined
+    if (blamed === undefined && first !== undefined) rest.unshift(first)
+    if (blamed !== undefined) {
+      const reason = slot.ending ?? 'worker failed'
+      ++this.#statistics.checked
+      if (reason === 'timed out') ++this.#statistics.timedOut
+      else ++this.#statistics.failed
+      blamed.resolve({ correct: false, reason })
     }
-    void slot.worker.terminate()
+    this.#queue.unshift(...rest)
     if (this.#failedStarts >= mostFailedStarts) {
       const error = new Error(`the answer pool's workers do not start: ${this.#script.pathname}`)
       for (const job of this.#queue.splice(0)) job.reject(error)
@@ -232,12 +247,35 @@ export class AnswerPool {
     const now = performance.now()
     for (const slot of this.#slots) {
       if (slot.jobs.length === 0) continue
-      const underWay = slot.words.indexOf(begun)
-      if (underWay < 0 || underWay !== slot.seen) {
-        slot.seen = underWay
+      if (slot.jobs[0] !== slot.seen) {
+        slot.seen = slot.jobs[0]
         slot.since = now
-      } else if (now - slot.since >= this.#timeout) this.#lost(slot, 'timed out')
+      } else if (now - slot.since >= this.#timeout) {
+        slot.ending = 'timed out'
+        slot.worker.kill('SIGKILL')
+      }
     }
     this.#watch()
   }
+}
+
+/** Where a worker writes its verdicts, one byte each. */
+function verdictsOf(worker: ChildProcess): Socket {
+  return worker.stdio[4] as Socket
+}
+
+/** Whether a worker keeps this process alive. */
+function hold(worker: ChildProcess, holds: boolean): void {
+  const call = holds ? 'ref' : 'unref'
+  worker[call]()
+  worker.channel?.[call]()
+  verdictsOf(worker)[call]()
+}
+
+async function ended(worker: ChildProcess): Promise<void> {
+  if (worker.exitCode !== null || worker.signalCode !== null) return
+  hold(worker, true)
+  const close = once(worker, 'close')
+  worker.kill('SIGKILL')
+  await close
 }

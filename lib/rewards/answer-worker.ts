@@ -1,4 +1,4 @@
-// A worker thread of the answer pool: it loads the checking of answers and nothing else, above all not the addon.
+// A worker of the answer pool, a process of its own: it loads the checking of answers and nothing else, above all not the addon.
 import { serveAnswers } from './answer-protocol.js'
 import { verifyAnswer } from './verify/verify-answer.js'
 

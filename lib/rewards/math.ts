@@ -33,8 +33,8 @@ export interface MathReward extends AsyncDisposable {
 }
 
 /**
- * The reward of a row's `answer`, checked in worker threads. A response that hangs or exhausts its worker gets 0 with
- * a reason that is counted. The threads end with `dispose`, and do not keep the process alive.
+ * The reward of a row's `answer`, checked in processes of their own. A response that hangs or exhausts its worker gets 0 with
+ * a reason that is counted. They end with `dispose`, and do not keep the process alive.
  * Throws ConfigError, TypeError or RangeError for wrong options.
  */
 export function mathReward(options: MathRewardOptions = {}): MathReward {

@@ -56,18 +56,21 @@ export async function scoreCompletions<Row>(
     checkObject(input, `inputs[${i}]`)
   })
   const judged = await Promise.all(inputs.map(input => judge(reward, signal ? { ...input, signal } : input)))
-  const scored: ScoredCompletions = {
+  return {
     rewards: judged.map(judgement => judgement.reward),
     reasons: judged.map(judgement => judgement.reason),
     nullCount: judged.filter(judgement => judgement.reward === null).length,
     failedCount: judged.filter(judgement => judgement.failed).length,
     failures: judged.map(judgement => judgement.failed),
-    reasonCounts: {},
+    reasonCounts: countsOf(judged.map(judgement => judgement.reason).filter(reason => reason !== '')),
   }
-  for (const reason of scored.reasons) {
-    if (reason !== '') scored.reasonCounts[reason] = (scored.reasonCounts[reason] ?? 0) + 1
-  }
-  return scored
+}
+
+// By way of a Map: a reason may be called __proto__.
+function countsOf(reasons: readonly string[]): Record<string, number> {
+  const counts = new Map<string, number>()
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  return Object.fromEntries(counts)
 }
 
 /** What to say of failures; undefined where there were none. Throws RewardError where there is nothing else. */

@@ -32,6 +32,8 @@ export interface Task {
   reward: Reward<TaskItem>
   /** What a user should know before the run, such as how many rows were left out. */
   notices?: readonly string[]
+  /** Of the files that the training prompts come from: a run that goes on refuses others. */
+  fingerprints?: Readonly<Record<string, string>>
   /** Ends what the task keeps running. `train` calls it for tasks that it made itself. */
   dispose?: () => Promise<void>
 }

@@ -22,11 +22,14 @@ import {
   writeCheckpoint,
 } from '../policy/checkpoint-write.js'
 import type { PolicyConfig, PolicyOptions } from '../policy/config.js'
+import { type DownloadProgress, modelFolder } from '../policy/hub.js'
 import { policyConfigFrom } from '../policy/hugging-face-config.js'
 import { checkSequence, checkTokens } from '../policy/packing.js'
-import { initializeParameters, parameterLayout } from '../policy/parameters.js'
+import { type FlatSink, initializeParameters, parameterLayout } from '../policy/parameters.js'
 import { PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
 import { Device } from '../tensor/device.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { Upload } from '../tensor/upload.js'
 import { type Completion, resolveSampleOptions, type SampleOptions } from './options.js'
 import { sampleCompletions } from './sampler.js'
 
@@ -49,6 +52,8 @@ export interface PolicyLoadOptions {
   signal?: AbortSignal
   /** Told of each tensor; a promise is waited for. What it or `onWarning` throws ends the call (lib/callback.ts). */
   onProgress?: (progress: LoadProgress) => unknown
+  /** Told of what is fetched of a model of the hub. */
+  onDownload?: (progress: DownloadProgress) => unknown
   /** Told of tensors that the policy does not use. */
   onWarning?: (message: string) => unknown
 }
@@ -78,7 +83,8 @@ export class Policy {
   }
 
   /**
-   * Loads a Hugging Face folder (Qwen2, Qwen3, Llama).
+   * Loads a Hugging Face folder (Qwen2, Qwen3, Llama), or a model of the hub as `hf:owner/name[@revision]`. The weights
+   * are read piece by piece: no more than the parameters on the device and some MiB are ever held.
    *
    * @throws {ModelFileError} for files that are missing, torn, hostile or of an architecture that luffy does not have
    * @throws {OutOfMemoryError} when the parameters do not fit
@@ -92,6 +98,7 @@ export class Policy {
       'allowNonFinite',
       'signal',
       'onProgress',
+      'onDownload',
       'onWarning',
     ])
     checkPath(folder, 'folder')
@@ -99,16 +106,19 @@ export class Policy {
     const { ropeTheta, maxPositions } = options
     const allowNonFinite = checkBoolean(given.allowNonFinite ?? false, 'allowNonFinite')
     const onProgress = checkCallback<LoadProgress>(given.onProgress, 'onProgress')
+    const onDownload = checkCallback<DownloadProgress>(given.onDownload, 'onDownload')
     const onWarning = checkCallback<string>(given.onWarning, 'onWarning')
     const signal = checkSignal(given.signal, 'signal')
     return withDevice(given.device, async (device, owned) => {
-      const checkpoint = await Checkpoint.open(folder, { ropeTheta, maxPositions })
+      const source = await modelFolder(folder, { signal, onDownload })
+      const checkpoint = await Checkpoint.open(source, { ropeTheta, maxPositions })
       try {
         for (const warning of checkpoint.warnings) await tell(onWarning, warning)
-        device.checkMemory(bytesToLoad(checkpoint.layout.size), `${folder}: the policy`)
-        const values = new Float32Array(checkpoint.layout.size)
-        await checkpoint.read(values, { allowNonFinite, signal, onProgress })
-        return new Policy(new PolicyModel(device, checkpoint.config, values), folder, owned)
+        device.checkMemory(4 * checkpoint.layout.size, `${folder}: the policy`)
+        const values = await filled(device, checkpoint.layout.size, sink =>
+          checkpoint.read(sink, { allowNonFinite, signal, onProgress }),
+        )
+        return new Policy(new PolicyModel(device, checkpoint.config, values), source, owned)
       } finally {
         await checkpoint.close()
       }
@@ -127,9 +137,10 @@ export class Policy {
     const seed = checkInteger(given.seed ?? 0, 'seed')
     return withDevice(given.device, async (device, owned) => {
       const layout = parameterLayout(resolved)
-      device.checkMemory(bytesToLoad(layout.size), 'the policy')
-      const values = new Float32Array(layout.size)
-      await initializeParameters(resolved, layout, seed, values)
+      device.checkMemory(4 * layout.size, 'the policy')
+      const values = await filled(device, layout.size, sink =>
+        initializeParameters(resolved, layout, seed, sink),
+      )
       return new Policy(new PolicyModel(device, resolved, values), undefined, owned)
     })
   }
@@ -284,9 +295,21 @@ export class Policy {
   }
 }
 
-/** The parameters stand in JavaScript's memory once before they are copied to the device's. */
-function bytesToLoad(parameters: number): number {
-  return 2 * 4 * parameters
+/** A float32 vector of the device that `fill` writes piece by piece: in JavaScript's memory stands a piece of it. */
+async function filled(
+  device: Device,
+  size: number,
+  fill: (sink: FlatSink) => Promise<void>,
+): Promise<Tensor> {
+  const values = device.keep(device.zeros([size]))
+  try {
+    const upload = new Upload(values)
+    await fill((start, piece) => upload.write(start, piece))
+    return values
+  } catch (error) {
+    values.dispose()
+    throw error
+  }
 }
 
 /** Runs `body` on the device that was given, or on one that it opens; that one is closed if `body` fails. */

@@ -65,6 +65,8 @@ export class Device {
    * Opens a device.
    *
    * @param name 'auto' (the fastest present), 'cpu', 'cuda', 'cuda:1' or 'emulated'
+   * @param options of the CPU. A named device that is none refuses them; where 'auto' takes one they are ignored, with a
+   * line on a terminal, so that the same configuration serves machines with and without a GPU
    * @throws {DeviceError} when it is not there
    * @throws {ConfigError} for an unknown name or option
    * @throws {NativeMissingError} when the addon is not built
@@ -79,9 +81,10 @@ export class Device {
     const plugin = choosePlugin(name)
     if (plugin) {
       for (const option of ['threads', 'isa'] as const) {
-        if (checked[option] !== undefined && name !== 'auto') {
-          throw new ConfigError(`Device.open: ${option} is an option of the CPU, the device is ${name}`)
-        }
+        if (checked[option] === undefined) continue
+        const message = `${option} is an option of the CPU, the device is ${plugin.label}`
+        if (name !== 'auto') throw new ConfigError(`Device.open: ${message}`)
+        noticeOnce(`luffy: ${message}: ignored`)
       }
       const ops = translating(native())
       return new Device(plugin.label, ops, ops.openPluginDevice(pluginPath(plugin.name), plugin.ordinal))
@@ -112,7 +115,7 @@ export class Device {
     return this.#adopt(new Tensor(this, handle, dtype, [...shape], sizeOf(shape.slice(1))))
   }
 
-  zeros(shape: Shape, dtype: 'float32' | 'int32' = 'float32'): Tensor {
+  zeros(shape: Shape, dtype: 'float32' | 'int32' | 'bfloat16' = 'float32'): Tensor {
     const tensor = this.empty(shape, dtype)
     this.ops.fill(this.handle, tensor.handle, 0)
     return tensor
@@ -183,7 +186,7 @@ export class Device {
 
   /** Throws OutOfMemoryError, naming the numbers, when `bytes` are more than is free. */
   checkMemory(bytes: number, what: string): void {
-    const free = this.ops.systemInfo().availableMemory
+    const free = this.info().freeMemory
     if (bytes <= free) return
     const gib = (n: number) => `${(n / 2 ** 30).toFixed(1)} GiB`
     throw new OutOfMemoryError(`${what} needs ${gib(bytes)}, free ${gib(free)}`, {
@@ -298,7 +301,7 @@ function choosePlugin(name: string): { name: PluginName; ordinal: number; label:
   }
   if (ordinal >= count) {
     throw new DeviceError(
-      `device ${name} does not exist: this machine has ${kind}:0 to ${kind}:${count - 1}`,
+      `device ${name} does not exist: this machine has ${count === 1 ? 'only ' : `${kind}:0 to `}${kind}:${count - 1}`,
       {
         code: 'DEVICE_NOT_FOUND',
         hint: 'npx luffy doctor lists the devices',

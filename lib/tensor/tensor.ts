@@ -87,3 +87,11 @@ export function checkTensor(op: string, name: string, tensor: Tensor, dtype: DTy
     throw new RangeError(`${op}: expected ${name} to be ${expected}, got ${tensor}`)
   }
 }
+
+/**
+ * The dtype that an op's activations have, after the one given: bfloat16 where the device computes in it, else float32.
+ * On the CPU a bfloat16 tensor is refused by `checkTensor`, since this says float32.
+ */
+export function activationDtype(tensor: Tensor): 'float32' | 'bfloat16' {
+  return tensor.dtype === 'bfloat16' && tensor.device.name !== 'cpu' ? 'bfloat16' : 'float32'
+}

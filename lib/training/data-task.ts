@@ -1,10 +1,12 @@
 // The task that a configuration's data files make: their rows, the model's tokenizer and template, a reward by name.
 import { basename, extname } from 'node:path'
 import { DataSet, type OpenDataOptions } from '../data/data-set.js'
+import { fingerprint } from '../data/fingerprint.js'
 import { emptyDemonstration, PromptFormat, unreadableAnswer } from '../data/prompt-format.js'
 import { type DataColumns, type DataRow, defaultColumns } from '../data/rows.js'
 import { ConfigError, DataError, TemplateError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
+import { resolveMethod } from '../methods/index.js'
 import { luffyTemplate } from '../policy/luffy-template.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { loadTokenizer } from '../policy/tokenizer-load.js'
@@ -39,7 +41,13 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
       filters: [readable, ...(filters ?? []), format.promptTooLong(data.maxPromptLength)],
       signal,
     })
-  const training = await open(data.train, [emptyDemonstration])
+  const demonstrated = resolveMethod(config.method).demonstrations && config.demonstrationsPerPrompt > 0
+  const training = await open(data.train, [
+    emptyDemonstration,
+    ...(demonstrated && !config.truncateDemonstrations
+      ? [format.demonstrationTooLong(config.maxCompletionLength)]
+      : []),
+  ])
   if (training.size === 0) {
     throw new DataError(`${training.paths.join(', ')}: no row is left; ${countsOf(training)}`)
   }
@@ -54,6 +62,9 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
     evaluations,
     reward: score,
     notices: [training, ...(held ? [held] : [])].map(set => `${set.paths.join(', ')}: ${countsOf(set)}`),
+    fingerprints: Object.fromEntries(
+      await Promise.all(training.paths.map(async path => [path, await fingerprint(path)] as const)),
+    ),
     dispose: async () => score.dispose?.(),
   }
 }
@@ -92,11 +103,20 @@ export function namedColumns(columns: DataColumns): Partial<DataColumns> {
   )
 }
 
-/** `512 rows; left out: promptTooLong 3`. */
+/** `512 of 515 rows; left out: promptTooLong 3 (train.jsonl:7, ...)`. */
 export function countsOf(set: DataSet): string {
   const dropped = Object.entries(set.dropped).filter(([, count]) => count > 0)
-  const counts = dropped.map(([name, count]) => `${name} ${count}`).join(', ')
+  const rowsOf = (name: string, count: number) => {
+    const rows = set.droppedRows[name] ?? []
+    return rows.length === 0 ? '' : ` (${rows.map(nameOf).join(', ')}${count > rows.length ? ', ...' : ''})`
+  }
+  const counts = dropped.map(([name, count]) => `${name} ${count}${rowsOf(name, count)}`).join(', ')
   return `${set.size} of ${set.totalRows} rows${counts === '' ? '' : `; left out: ${counts}`}`
+}
+
+// The folder stands before it already.
+function nameOf(where: string): string {
+  return where.slice(where.lastIndexOf('/') + 1)
 }
 
 /** One set per source; of each the same rows in every run. */

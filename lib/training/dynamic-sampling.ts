@@ -90,5 +90,9 @@ function combine(before: Rollout, after: Rollout): Partial<StepMetrics> {
   const names = Object.keys(b).filter(
     name => a[name as keyof StepMetrics] !== undefined,
   ) as (keyof StepMetrics)[]
-  return { ...a, ...b, ...Object.fromEntries(names.map(name => [name, merge(name)])) }
+  const reasons = { ...a.rewardReasons }
+  for (const [reason, count] of Object.entries(b.rewardReasons ?? {})) {
+    reasons[reason] = (reasons[reason] ?? 0) + count
+  }
+  return { ...a, ...b, ...Object.fromEntries(names.map(name => [name, merge(name)])), rewardReasons: reasons }
 }

@@ -17,6 +17,8 @@ export interface StepMetrics {
   rewardNulls?: number
   /** Rewards whose function threw or gave no finite number. */
   rewardFailures?: number
+  /** Rewards by the reason that was given for them; `other` where they are too many to tell apart. */
+  rewardReasons?: Record<string, number>
   /** Mean reward per reward function. */
   rewardMeans?: Record<string, number>
   /** Share of groups with all / some / none of the on-policy samples solved. */
@@ -53,6 +55,8 @@ export interface StepMetrics {
   onPolicyProbability?: number
   /** Mean off-policy ratio after shaping and cap. */
   offPolicyRatio?: number
+  /** Demonstration tokens by p / (p + gamma), in 20 equal bins of [0, 1]. */
+  demonstrationWeights?: readonly number[]
   /** On-policy tokens whose log-ratio met the clamp, off-policy tokens whose probability is 0 in float32. */
   ratioClamped?: number
   offPolicyUnderflow?: number
@@ -79,10 +83,15 @@ export interface StepMetrics {
   rolloutSeconds?: number
   rewardSeconds?: number
   updateSeconds?: number
+  /** Seconds of saving since the step before, and of an evaluation. */
+  saveSeconds?: number
+  evaluationSeconds?: number
   /** Tokens trained on per second of the whole step. */
   tokensPerSecond?: number
   /** Tokens sampled per second of sampling. */
   sampledTokensPerSecond?: number
+  /** Completions of this step that completions/ has no room for. */
+  unloggedCompletions?: number
   /** Live and largest bytes of the device. */
   liveBytes?: number
   peakBytes?: number
@@ -90,7 +99,13 @@ export interface StepMetrics {
   evaluation?: Record<string, number>
 }
 
-type ScalarMetric = Exclude<keyof StepMetrics, 'rewardMeans' | 'evaluation'>
+type ScalarMetric = Exclude<
+  keyof StepMetrics,
+  'rewardMeans' | 'rewardReasons' | 'evaluation' | 'demonstrationWeights'
+>
+
+/** The logged name of `demonstrationWeights`. */
+export const weightsName = 'luffy/off_weight_histogram'
 
 // `satisfies` makes the compiler ask for a name when a metric is added.
 const NAMES = {
@@ -137,8 +152,11 @@ const NAMES = {
   rolloutSeconds: 'perf/rollout_s',
   rewardSeconds: 'perf/reward_s',
   updateSeconds: 'perf/update_s',
+  saveSeconds: 'perf/save_s',
+  evaluationSeconds: 'perf/evaluation_s',
   tokensPerSecond: 'perf/tokens_per_second',
   sampledTokensPerSecond: 'perf/sampled_tokens_per_second',
+  unloggedCompletions: 'completions/unlogged',
   liveBytes: 'perf/live_bytes',
   peakBytes: 'perf/peak_bytes',
 } as const satisfies Record<ScalarMetric, string>
@@ -149,7 +167,7 @@ export function metricName(metric: ScalarMetric): string {
 }
 
 /** A row of metrics.jsonl: logged names, and null where a number is NaN or infinite (JSON has neither). */
-export type MetricRecord = Record<string, number | null>
+export type MetricRecord = Record<string, number | null | readonly number[]>
 
 /** The row of a step. Metrics that are undefined are left out. */
 export function metricRecord(metrics: StepMetrics): MetricRecord {
@@ -158,8 +176,12 @@ export function metricRecord(metrics: StepMetrics): MetricRecord {
     const value = metrics[metric]
     if (value !== undefined) record[name] = finiteOrNull(value)
   }
+  if (metrics.demonstrationWeights !== undefined) record[weightsName] = metrics.demonstrationWeights
   for (const [name, value] of Object.entries(metrics.rewardMeans ?? {})) {
     record[`rewards/${name}/mean`] = finiteOrNull(value)
+  }
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    record[`rewards/reason/${reason.replaceAll(' ', '_')}`] = count
   }
   for (const [name, value] of Object.entries(metrics.evaluation ?? {})) {
     record[`eval_${name}`] = finiteOrNull(value)

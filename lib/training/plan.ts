@@ -1,8 +1,14 @@
 // What a run would do, found out without a change to anything: `luffy train --dry-run` and `luffy validate`.
 import { resolveMethod } from '../methods/index.js'
 import { Checkpoint } from '../policy/checkpoint-files.js'
+import type { PolicyConfig } from '../policy/config.js'
+import { withOverrides } from '../policy/config.js'
+import { isHubReference, modelFolder } from '../policy/hub.js'
+import { readPolicyConfig } from '../policy/hugging-face-config.js'
+import { parameterLayout } from '../policy/parameters.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import { Device } from '../tensor/device.js'
+import { effectiveConfig } from './effective-config.js'
 import { checkFits, namedTask } from './run-task.js'
 import { bestSetOf, type ResolvedTrainConfig } from './train-config.js'
 import { TrainingRun } from './training-run.js'
@@ -12,8 +18,17 @@ export interface CheckedSetup {
   /** With `bestBy`, which is the task's where it is not given. */
   config: ResolvedTrainConfig
   device: { backend: string; isa: string; threads: number }
-  model: { folder: string; architecture: string; parameters: number }
+  /** With the rotary base and the window that the run has. */
+  model: {
+    folder: string
+    architecture: string
+    parameters: number
+    ropeTheta: number
+    maxPositions: number
+  }
   evaluations: string[]
+  /** Every value that the run would have, and the options that are off. */
+  effective: { config: ResolvedTrainConfig; off: string[] }
 }
 
 /**
@@ -30,15 +45,32 @@ export async function checkSetup(
   await using device = await Device.open(config.device, config.threads ? { threads: config.threads } : {})
   const { backend, isa, threads } = device.info()
   const folder = options.folder ?? config.model
-  await using checkpoint = await Checkpoint.open(folder)
-  const { architecture } = checkpoint.config
-  checkFits(folder, checkpoint.config, task, config)
+  const policy = await policyOf(folder, config)
+  checkFits(folder, policy, task, config)
   return {
     config: { ...config, bestBy },
     device: { backend, isa, threads },
-    model: { folder, architecture, parameters: checkpoint.layout.parameterCount },
+    model: {
+      folder,
+      architecture: policy.architecture,
+      parameters: parameterLayout(policy).parameterCount,
+      ropeTheta: policy.ropeTheta,
+      maxPositions: policy.maxPositions,
+    },
     evaluations: task.evaluations.map(({ name }) => name),
+    effective: effectiveConfig({ ...config, bestBy }, policy, backend === 'cpu' ? threads : undefined),
   }
+}
+
+/** The policy that a run would load. The weights of a model of the hub are fetched, and looked at, when it begins. */
+async function policyOf(model: string, config: ResolvedTrainConfig): Promise<PolicyConfig> {
+  const { ropeTheta, maxPositions } = config
+  if (isHubReference(model)) {
+    const read = await readPolicyConfig(await modelFolder(model, { parts: 'config' }))
+    return withOverrides(read, { ropeTheta, maxPositions })
+  }
+  await using checkpoint = await Checkpoint.open(model, { ropeTheta, maxPositions })
+  return checkpoint.config
 }
 
 export interface TrainPlan extends CheckedSetup {
@@ -61,7 +93,10 @@ export interface TrainPlan extends CheckedSetup {
 export async function planTrain(config: ResolvedTrainConfig, given?: Task): Promise<TrainPlan> {
   const task = given === undefined ? await namedTask(config, undefined) : checkTask(given)
   const bestBy = bestSetOf(config, task)
-  const { folder, exists, checkpoint, notices } = await TrainingRun.inspect({ ...config, bestBy })
+  const { folder, exists, checkpoint, notices } = await TrainingRun.inspect(
+    { ...config, bestBy },
+    task.fingerprints,
+  )
   const setup = await checkSetup(config, { task, folder: checkpoint?.folder })
   const method = resolveMethod(config.method)
   const demonstrations = method.demonstrations ? config.demonstrationsPerPrompt : 0

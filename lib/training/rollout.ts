@@ -73,7 +73,7 @@ export async function rollOut(context: StepContext, items: readonly TaskItem[]):
     groups: chosen.map(members => ({ members: members.map(({ source: _, truncated: __, ...m }) => m) })),
     rows: completionRows(task, steps, responses, scored),
     memberRows: chosen.map(members => members.map(({ tokens }) => rowOf.get(tokens) ?? -1)),
-    notice: failureNotice(scored),
+    notice: failureNotice(scored) ?? timeoutNotice(scored),
     metrics: {
       ...lengthMetrics(responses.filter(({ source }) => source === 'sample')),
       // The groups of an update tell of rewards only where every member is in them.
@@ -81,11 +81,34 @@ export async function rollOut(context: StepContext, items: readonly TaskItem[]):
       rolloutSeconds,
       rewardSeconds: (performance.now() - started) / 1000 - rolloutSeconds,
       sampledTokensPerSecond: sampled.length > 0 ? sampledTokens / rolloutSeconds : 0,
+      rewardReasons: countedReasons(scored.reasonCounts),
       rewardNulls: scored.nullCount,
       rewardFailures: scored.failedCount,
       droppedDemonstrations: dropped,
     },
   }
+}
+
+/** Names under which reasons are counted. */
+const mostReasons = 20
+/** Reasons are words; what carries numbers or texts of its own would make a metric of each. */
+const plainReason = /^[a-z][a-z _-]{0,39}$/i
+
+function countedReasons(counts: Readonly<Record<string, number>>): Record<string, number> {
+  const counted: Record<string, number> = {}
+  for (const [reason, count] of Object.entries(counts)) {
+    const isNamed = plainReason.test(reason) && Object.keys(counted).length < mostReasons
+    const name = isNamed || Object.hasOwn(counted, reason) ? reason : 'other'
+    counted[name] = (counted[name] ?? 0) + count
+  }
+  return counted
+}
+
+/** Said where more than one in twenty answers took too long: the reward says little then. */
+function timeoutNotice({ reasonCounts, rewards }: ScoredCompletions): string | undefined {
+  const timedOut = reasonCounts['timed out'] ?? 0
+  if (timedOut * 20 <= rewards.length) return undefined
+  return `checking timed out on ${timedOut} of ${rewards.length} responses, which count as wrong`
 }
 
 /** The step's prompts, some of which the method may replace by those that it remembers. */

@@ -38,7 +38,10 @@ export interface CompletionRow {
   advantage: number | null
   finishReason: string
   tokens?: readonly number[]
+  /** Of the tokens, under the policy: of a sample when it was drawn, of a demonstration when it was trained on. */
   logProbs?: readonly number[]
+  /** The text of each token. */
+  pieces?: readonly string[]
 }
 
 export interface ConfigChange {
@@ -158,10 +161,15 @@ export class RunFolder {
   /** Writes completions/completions_<step>.jsonl, one line per response, replacing what an earlier try left there. */
   async writeCompletions(step: number, rows: readonly CompletionRow[]): Promise<string> {
     const path = join(this.path, 'completions', `completions_${String(step).padStart(5, '0')}.jsonl`)
-    const lines = rows.map(row => `${JSON.stringify(completionRecord(step, row))}\n`)
+    async function* lines() {
+      for (const row of rows) {
+        yield `${JSON.stringify(completionRecord(step, row))}\n`
+        await new Promise(resolve => setImmediate(resolve))
+      }
+    }
     try {
       // Not fsynced: a torn file is written again when the run resumes before this step.
-      await writeFile(`${path}.tmp`, lines.join(''))
+      await writeFile(`${path}.tmp`, lines())
       await rename(`${path}.tmp`, path)
     } catch (error) {
       throw await writeError(error, path, 0)
@@ -280,8 +288,8 @@ async function readConfig(path: string): Promise<unknown> {
 }
 
 function completionRecord(step: number, row: CompletionRow): Record<string, unknown> {
-  const { finishReason, tokens, logProbs, ...rest } = row
-  return { step, ...rest, finish_reason: finishReason, token_ids: tokens, logprobs: logProbs }
+  const { finishReason, tokens, logProbs, pieces, ...rest } = row
+  return { step, ...rest, finish_reason: finishReason, token_ids: tokens, logprobs: logProbs, pieces }
 }
 
 function platform(): string {

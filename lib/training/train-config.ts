@@ -10,6 +10,7 @@ import { describeValue, nearestName } from '../options.js'
 import type { Task } from '../rewards/task.js'
 import { checkDeviceName } from '../tensor/device.js'
 import { translateAliases } from './config-aliases.js'
+import { mistakesOf, optionOf, withoutMistakes } from './config-mistakes.js'
 import { dataSchema } from './data-config.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
@@ -202,40 +203,71 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
 /** The same, with what there is to say about it. Names of TRL and verl are taken too (config-aliases.ts). */
 export function readTrainConfig(config: unknown): ReadTrainConfig {
   const { own, rest } = ownMethod(config)
-  const { config: translated, notices, mistakes } = translateAliases(rest, knownNames)
+  const { config: translated, notices, mistakes } = translateAliases(rest, optionNames)
+  const areTranslated = mistakes.length === 0
   const result = schema.safeParse(translated)
+  const issues = result.error?.issues ?? []
+  mistakes.push(...mistakesOf(issues, translated, z.toJSONSchema(schema, { io: 'input' })))
+  // Options that are right by themselves are held against each other even where others are wrong.
+  const others = result.success ? result : schema.safeParse(besideMistakes(translated, issues))
+  const wrong = mistakes.map(optionOf)
+  const suits = others.success && areTranslated ? relationMistakes(withMethod(others.data, own)) : []
+  mistakes.push(
+    ...suits.filter(({ options }) => !options.some(name => wrong.includes(name))).map(({ text }) => text),
+  )
   if (!result.success || mistakes.length > 0) {
-    const all = [...mistakes, ...(result.error?.issues.flatMap(describeIssue) ?? [])]
-    throw new ConfigError(`configuration: ${all.join('; ')}`, { details: { mistakes: all } })
+    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
   }
-  const resolved: ResolvedTrainConfig = own === undefined ? result.data : { ...result.data, method: own }
+  return { config: withMethod(result.data, own), notices }
+}
+
+function withMethod(config: z.output<typeof schema>, own: Method | undefined): ResolvedTrainConfig {
+  return own === undefined ? config : { ...config, method: own }
+}
+
+function besideMistakes(config: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const rest = withoutMistakes(config, issues)
+  return typeof rest === 'object' && rest !== null && !('model' in rest)
+    ? { ...rest, model: 'missing' }
+    : rest
+}
+
+/** What options have to do with each other; `options`: those that each is about. */
+function relationMistakes(resolved: ResolvedTrainConfig): { options: string[]; text: string }[] {
+  const mistakes: { options: string[]; text: string }[] = []
   if (resolved.promptsPerStep % resolved.promptsPerUpdate !== 0) {
-    mistakes.push(
-      `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
-    )
+    mistakes.push({
+      options: ['promptsPerUpdate', 'promptsPerStep'],
+      text: `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
+    })
   }
   if (resolved.demonstrationsPerPrompt > resolved.numGenerations) {
-    mistakes.push(`numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`)
+    mistakes.push({
+      options: ['numGenerations', 'demonstrationsPerPrompt'],
+      text: `numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`,
+    })
   }
   if (resolved.prefix?.fraction !== undefined && resolved.prefix.schedule !== undefined) {
-    mistakes.push('prefix: expected fraction or schedule, got both')
+    mistakes.push({ options: ['prefix'], text: 'prefix: expected fraction or schedule, got both' })
   }
   if (resolved.resampleRounds > 0 && !resolved.skipUniformGroups) {
-    mistakes.push('resampleRounds: expected skipUniformGroups as well: without it no group is replaced')
+    mistakes.push({
+      options: ['resampleRounds', 'skipUniformGroups'],
+      text: 'resampleRounds: expected skipUniformGroups as well: without it no group is replaced',
+    })
   }
-  try {
-    resolveTrainerOptions(trainerOptionsOf(resolved))
-  } catch (error) {
-    mistakes.push((error as Error).message)
+  for (const check of [
+    () => resolveTrainerOptions(trainerOptionsOf(resolved)),
+    () => checkDeviceName(resolved.device, 'device'),
+  ]) {
+    try {
+      check()
+    } catch (error) {
+      const text = (error as Error).message
+      mistakes.push({ options: [optionOf(text)], text })
+    }
   }
-  try {
-    checkDeviceName(resolved.device, 'device')
-  } catch (error) {
-    mistakes.push((error as Error).message)
-  }
-  if (mistakes.length > 0)
-    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
-  return { config: resolved, notices }
+  return mistakes
 }
 
 /** A method that is an object and no name, and the configuration without it. */
@@ -272,21 +304,8 @@ export function bestSetOf(
 
 const usualBest = 'hard'
 
-function describeIssue(issue: z.core.$ZodIssue): string[] {
-  const path = issue.path.join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownNames(issue.path)
-    return issue.keys.map(key => {
-      const nearest = nearestName(key, known)
-      const where = path === '' ? key : `${path}.${key}`
-      return `unknown option "${where}"${nearest ? `, did you mean "${nearest}"?` : ''}`
-    })
-  }
-  return [`${path === '' ? 'the configuration' : path}: ${issue.message}`]
-}
-
 /** The option names at a path of the schema. */
-function knownNames(path: readonly PropertyKey[]): string[] {
+export function optionNames(path: readonly PropertyKey[]): string[] {
   let node: unknown = schema
   for (const key of path) node = shapeOf(node)?.[String(key)]
   return Object.keys(shapeOf(node) ?? {})

@@ -8,6 +8,7 @@ import { measureAccuracy } from '../rewards/accuracy.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import type { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
+import { rowsToLog } from './completion-log.js'
 import { type FailedStep, writeDiverged } from './diverged.js'
 import { rollOutStep } from './dynamic-sampling.js'
 import type { PreparedGroups } from './groups.js'
@@ -19,6 +20,7 @@ import { type CompletionRow, checkpointSteps } from './run-folder.js'
 import { RunLock } from './run-lock.js'
 import { itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
+import { addedHistograms } from './token-log.js'
 import { bestSetOf, type ResolvedTrainConfig, readTrainConfig, type TrainConfig } from './train-config.js'
 import type { Trainer } from './trainer.js'
 import { TrainingRun } from './training-run.js'
@@ -52,6 +54,8 @@ export interface TrainResult {
   step: number
   /** Accuracy by evaluation set at the end. */
   accuracy: Record<string, number>
+  /** How often this call met each reason of a reward, such as `timed out`. */
+  rewardReasons: Record<string, number>
 }
 
 /**
@@ -109,7 +113,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
   // A new run loads its model before its folder is made, so that a model that cannot be trained leaves nothing behind.
   const load = (folder: string) => Learner.load(folder, resolved, task, device, signal)
   await using first = (await isNew(resolved)) ? await load(resolved.model) : undefined
-  await using run = await TrainingRun.open(resolved, device)
+  await using run = await TrainingRun.open(resolved, device, task.fingerprints)
   await using learner = run.checkpoint
     ? await load(run.checkpoint.folder)
     : (first ?? (await load(resolved.model)))
@@ -125,7 +129,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
       throw error
     }
   }
-  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit }
+  const context: Context = { config: resolved, task, policy, trainer, run, signal, emit, reasons: {} }
   try {
     await emit({
       type: 'start',
@@ -145,7 +149,13 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
     const checkpoint = run.newest ?? (await save(context))
     await emit({ type: 'end', step: run.step, runFolder: run.folder.path, checkpoint })
     const accuracy = run.evaluation?.accuracy ?? {}
-    return { runFolder: run.folder.path, checkpoint, step: run.step, accuracy }
+    return {
+      runFolder: run.folder.path,
+      checkpoint,
+      step: run.step,
+      accuracy,
+      rewardReasons: context.reasons,
+    }
   } catch (error) {
     throw await ended(context, error, failure)
   }
@@ -196,7 +206,13 @@ async function alreadyDone(config: ResolvedTrainConfig): Promise<TrainResult | u
   const { folder, checkpoint } = await TrainingRun.inspect(config)
   if (checkpoint === undefined || checkpoint.step <= config.maxSteps) return undefined
   const accuracy = await TrainingRun.accuracyAt(checkpoint.folder)
-  return { runFolder: folder, checkpoint: checkpoint.folder, step: checkpoint.step, accuracy }
+  return {
+    runFolder: folder,
+    checkpoint: checkpoint.folder,
+    step: checkpoint.step,
+    accuracy,
+    rewardReasons: {},
+  }
 }
 
 /** Whether a run has no checkpoint yet. Throws CheckpointError where another process trains in its folder. */
@@ -214,6 +230,10 @@ interface Context {
   run: TrainingRun
   signal: AbortSignal | undefined
   emit: (event: TrainEvent) => Promise<void>
+  /** Reasons of rewards so far. */
+  reasons: Record<string, number>
+  /** Of the last save, until a step logs it. */
+  saveSeconds?: number | undefined
   /** The step that is being done. */
   attempt?: FailedStep
 }
@@ -258,20 +278,34 @@ async function step(context: Context, number: number): Promise<void> {
   const groups = await prepare(trainer, rollout, number)
   const learningRate = learningRateOf(config, moment)
   const updates: StepMetrics[] = []
+  let first = 0
   Object.assign(attempt, { learningRate, updates, rollout: rollout.metrics })
   if (moment.freshOptimizer) await trainer.resetOptimizer()
+  const memberRows = rollout.memberRows.flat()
   const perUpdate = moment.oneUpdate ? Math.max(1, groups.length) : config.promptsPerUpdate
   // Without groups once as well: an update without a signal is counted as such.
   for (let start = 0; start < Math.max(1, groups.length); start += perUpdate) {
     attempt.groups = groups.slice(start, start + perUpdate)
-    updates.push(await trainer.trainStep(attempt.groups, { learningRate }))
+    const onDemonstration = (i: number, logProbs: Float32Array) => {
+      const row = rollout.rows[memberRows[first + i] ?? -1]
+      if (row !== undefined) row.logProbs = [...logProbs]
+    }
+    updates.push(await trainer.trainStep(attempt.groups, { learningRate, onDemonstration }))
+    first += attempt.groups.members.flat().length
   }
   const seconds = (performance.now() - started) / 1000
   const metrics = { ...combined(updates), ...rollout.metrics, step: number, stepSeconds: seconds }
   const trained =
     (metrics.onPolicyTokens ?? 0) + (metrics.offPolicyTokens ?? 0) + (metrics.supervisedTokens ?? 0)
   metrics.tokensPerSecond = trained / seconds
-  await run.completeStep(metrics, config.logCompletions ? rollout.rows : [])
+  for (const [reason, count] of Object.entries(metrics.rewardReasons ?? {})) {
+    context.reasons[reason] = (context.reasons[reason] ?? 0) + count
+  }
+  if (context.saveSeconds !== undefined) metrics.saveSeconds = context.saveSeconds
+  context.saveSeconds = undefined
+  const { rows, leftOut } = await rowsToLog(config.logCompletions ? rollout.rows : [], task.tokenizer)
+  if (config.logCompletions) metrics.unloggedCompletions = leftOut
+  await run.completeStep(metrics, rows)
   await emit({ type: 'step', step: number, metrics, samples: rollout.rows })
 }
 
@@ -312,12 +346,16 @@ function combined(updates: readonly StepMetrics[]): StepMetrics {
           ? total
           : total / values.length
   }
-  return result as unknown as StepMetrics
+  const weights = addedHistograms(
+    updates.flatMap(update => (update.demonstrationWeights ? [update.demonstrationWeights] : [])),
+  )
+  return { ...result, ...(weights ? { demonstrationWeights: weights } : {}) } as unknown as StepMetrics
 }
 
 async function evaluate(context: Context): Promise<void> {
   const { config, task, policy, run, signal, emit } = context
   const accuracy: Record<string, number> = {}
+  const started = performance.now()
   for (const set of task.evaluations) {
     await emit({ type: 'evaluating', step: run.step, set: set.name })
     const { mean, notice } = await measureAccuracy(policy, task, set, {
@@ -331,13 +369,15 @@ async function evaluate(context: Context): Promise<void> {
       await emit({ type: 'notice', step: run.step, text: `${set.name}: ${notice}` })
     }
   }
-  await run.evaluated(accuracy)
+  await run.evaluated(accuracy, (performance.now() - started) / 1000)
   await emit({ type: 'evaluation', step: run.step, accuracy })
 }
 
 async function save(context: Context): Promise<string> {
   const { policy, trainer, task, run, emit } = context
+  const started = performance.now()
   const folder = await run.save(policy, trainer, task)
+  context.saveSeconds = (performance.now() - started) / 1000
   await emit({ type: 'checkpoint', step: run.step, folder })
   return folder
 }

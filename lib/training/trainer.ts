@@ -8,7 +8,14 @@ import { gradientNorm } from '../ops/gradient-norm.js'
 import { linearPolicyLoss } from '../ops/linear-policy-loss.js'
 import { createMetricSums } from '../ops/policy-loss.js'
 import { lossMetrics, nativeObjective } from '../ops/policy-objective.js'
-import { checkInteger, checkNumber, checkOptions, checkPath, describeValue } from '../options.js'
+import {
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkPath,
+  describeValue,
+} from '../options.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import { longest } from '../policy/policy-model.js'
@@ -29,6 +36,7 @@ import {
 } from './micro-batches.js'
 import { type Moment, momentAt } from './moment.js'
 import { loadOptimizer, saveOptimizer } from './optimizer-files.js'
+import { TokenLog } from './token-log.js'
 import { type ResolvedTrainerOptions, resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
 
 /** What a trainer needs besides its tensors to go on where it was. */
@@ -52,6 +60,11 @@ export interface TrainStepOptions {
   learningRate?: number
   /** Step of the run, on which some methods depend. Default: that of prepared groups, else the calls so far and one. */
   step?: number
+  /**
+   * Told, before trainStep resolves, the log-probabilities that the loss gave the response tokens of a demonstration:
+   * the number of its member, counted over the groups in their order.
+   */
+  onDemonstration?: (member: number, logProbs: Float32Array) => void
 }
 
 /**
@@ -120,7 +133,9 @@ export class Trainer {
     options: TrainStepOptions = {},
   ): Promise<StepMetrics> {
     this.#checkLive()
-    const given = checkOptions(options, 'trainStep', ['learningRate', 'step'])
+    const given = checkOptions(options, 'trainStep', ['learningRate', 'step', 'onDemonstration'])
+    const { onDemonstration } = options
+    if (onDemonstration !== undefined) checkFunction(onDemonstration, 'onDemonstration')
     const learningRate = checkNumber(
       given.learningRate ?? this.options.optimizer.learningRate,
       'learningRate',
@@ -131,7 +146,9 @@ export class Trainer {
     const prepared = groups instanceof PreparedGroups ? groups.step : undefined
     const moment = this.at(given.step ?? prepared ?? this.#state.steps + 1)
     const checked = this.#check(groups, moment)
-    return this.policy.exclusively('trainStep', () => this.#step(checked, learningRate, moment))
+    return this.policy.exclusively('trainStep', () =>
+      this.#step(checked, learningRate, moment, onDemonstration),
+    )
   }
 
   /** What the method asks for at a step of the run, the first being 1. */
@@ -176,7 +193,12 @@ export class Trainer {
     })
   }
 
-  async #step(groups: CheckedMember[][], learningRate: number, moment: Moment): Promise<StepMetrics> {
+  async #step(
+    groups: CheckedMember[][],
+    learningRate: number,
+    moment: Moment,
+    onDemonstration: TrainStepOptions['onDemonstration'],
+  ): Promise<StepMetrics> {
     const started = performance.now()
     const { sharePrompts, updateWithoutSignal } = this.options
     const { objective } = moment
@@ -197,9 +219,10 @@ export class Trainer {
     this.policy.model.rope(longest(members))
     device.ops.fill(device.handle, this.#gradients.handle, 0)
     const sums = device.keep(createMetricSums(device))
+    const log = new TokenLog(objective.shaping.gamma)
     try {
       for (const batch of batches) {
-        this.#microBatch(batch, nativeObjective(objective, counted), sums)
+        this.#microBatch(batch, nativeObjective(objective, counted), sums, log)
         await new Promise(resolve => setImmediate(resolve))
       }
       const [control, totals] = await this.#update(learningRate, sums)
@@ -208,10 +231,16 @@ export class Trainer {
       const applied = finite && !(skipGradNorm > 0 && (control[0] as number) > skipGradNorm)
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
       this.#count(finite, applied, counted, { gradNorm: control[0] as number, ...losses })
+      const { logProbs, histogram } = await log.read()
+      members.forEach((member, i) => {
+        const values = logProbs.get(member)
+        if (values !== undefined) onDemonstration?.(i, values)
+      })
       const seconds = secondsSince(started)
       return {
         ...shared,
         ...losses,
+        ...(histogram ? { demonstrationWeights: histogram } : {}),
         gradNorm: control[0] as number,
         skippedUpdates: applied ? 0 : 1,
         noSignalUpdates: 0,
@@ -248,11 +277,12 @@ export class Trainer {
   }
 
   /** Enqueues the forward and backward pass of one micro-batch. */
-  #microBatch(groups: MicroGroup[], objective: NativePolicyObjective, sums: Tensor): void {
+  #microBatch(groups: MicroGroup[], objective: NativePolicyObjective, sums: Tensor, log: TokenLog): void {
     const { device, model, config } = this.policy
     const { temperature, gradientCheckpointing } = this.options
     const arrays = packGroups(groups.map(toPacked))
-    const targets = targetArrays(groups.flatMap(group => group.members))
+    const weighted = groups.flatMap(group => group.members)
+    const targets = targetArrays(weighted)
     const table = model.rope(1)
     const tape = new Tape(device)
     const pass = () => {
@@ -262,7 +292,7 @@ export class Trainer {
         tape,
         recompute: gradientCheckpointing,
       })
-      linearPolicyLoss(
+      const { logProbs } = linearPolicyLoss(
         tape,
         hidden,
         model.weights.output,
@@ -278,6 +308,10 @@ export class Trainer {
         },
         objective,
         sums,
+      )
+      log.add(
+        weighted.map(({ member }) => member),
+        device.readFloat32(logProbs),
       )
       tape.backward()
     }

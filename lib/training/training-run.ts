@@ -64,9 +64,11 @@ export class TrainingRun {
   /** Where a run of this configuration would begin, without a change to anything. Throws what `open` throws. */
   static async inspect(
     config: ResolvedTrainConfig,
+    fingerprints?: Fingerprints,
   ): Promise<{ folder: string; exists: boolean; checkpoint: Checkpoint | undefined; notices: string[] }> {
     const { path, exists, notices } = await inspectRunFolder(folderOptions(config))
     if (!exists) return { folder: path, exists, checkpoint: undefined, notices }
+    await refuseOtherData(path, fingerprints)
     const point = await new CheckpointStore(path, { keep: config.saveTotalLimit }).verifiedPoint()
     return { folder: path, exists, checkpoint: point.checkpoint, notices: [...notices, ...point.notices] }
   }
@@ -77,11 +79,23 @@ export class TrainingRun {
     return state?.luffy?.evaluation?.accuracy ?? {}
   }
 
-  static async open(config: ResolvedTrainConfig, device: Device): Promise<TrainingRun> {
+  /** @throws {CheckpointError} also where the files of the task are not those that the run began with */
+  static async open(
+    config: ResolvedTrainConfig,
+    device: Device,
+    fingerprints?: Fingerprints,
+  ): Promise<TrainingRun> {
+    await refuseOtherData(join(config.outputDir, config.runName), fingerprints)
     const { backend, isa, threads } = device.info()
     const folder = await RunFolder.open({
       ...folderOptions(config),
-      info: { device: backend, isa, threads, seed: config.seed },
+      info: {
+        device: backend,
+        isa,
+        threads,
+        seed: config.seed,
+        ...(fingerprints ? { data: fingerprints } : {}),
+      },
     })
     try {
       const store = new CheckpointStore(folder.path, {
@@ -133,12 +147,12 @@ export class TrainingRun {
   }
 
   /** Logs the accuracy of the policy as it stands; with the checkpoint of this step it decides which is the best. */
-  async evaluated(accuracy: Record<string, number>): Promise<void> {
+  async evaluated(accuracy: Record<string, number>, seconds: number): Promise<void> {
     this.evaluation = { step: this.step, accuracy }
     const evaluation = Object.fromEntries(
       Object.entries(accuracy).map(([set, mean]) => [`accuracy/${set}`, mean]),
     )
-    await this.folder.appendMetrics({ step: this.step, evaluation })
+    await this.folder.appendMetrics({ step: this.step, evaluation, evaluationSeconds: seconds })
     if (this.newest !== undefined) await this.#markBest()
   }
 
@@ -182,6 +196,29 @@ export class TrainingRun {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.folder.close()
   }
+}
+
+/** Of the files of a task, by path: sha256 as in lib/data/fingerprint.ts. */
+type Fingerprints = Readonly<Record<string, string>>
+
+// Other rows under the same names would be trained on in the order of the old ones, which nobody could see later.
+async function refuseOtherData(folder: string, now: Fingerprints | undefined): Promise<void> {
+  const info = (await readJsonFile(join(folder, 'run.json'))) as { data?: unknown } | undefined
+  const before = info?.data
+  if (now === undefined || typeof before !== 'object' || before === null) return
+  const changed = Object.entries(before).filter(
+    ([path, sum]) => Object.hasOwn(now, path) && now[path] !== sum,
+  )
+  if (changed.length === 0) return
+  const paths = changed.map(([path]) => path)
+  throw new CheckpointError(
+    `${folder}: the run began with other data: ${paths.join(', ')} has changed since`,
+    {
+      path: folder,
+      hint: 'put the file back as it was, or start a run of another name (runName) with the checkpoint as its model',
+      details: { changed: paths },
+    },
+  )
 }
 
 function folderOptions(config: ResolvedTrainConfig): RunFolderOptions {

@@ -333,8 +333,8 @@ napi_value read(napi_env env, napi_callback_info info) {
   const auto width = static_cast<size_t>(dtype_bytes(source.dtype));
   auto bytes = std::make_shared<std::vector<char>>(static_cast<size_t>(source.size()) * width);
   Device* device = open.device.get();
-  device->stream().enqueue("read", [bytes, source, width, device] {
-    if (bytes->empty()) return;
+  device->stream().enqueue_wait("read", [bytes, source, width, device] {
+    if (bytes->empty()) return device->runtime().finish();
     if (source.contiguous()) return device->runtime().read(bytes->data(), source.data, bytes->size());
     const size_t row = static_cast<size_t>(source.row_size()) * width;
     for (int64_t i = 0; i < source.shape[0]; ++i) {
@@ -352,7 +352,7 @@ napi_value synchronize(napi_env env, napi_callback_info info) {
   Environment& environment = Environment::of(env);
   OpenDevice& open = entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device");
   Device* device = open.device.get();
-  device->stream().enqueue("synchronize", [device] { device->runtime().finish(); });
+  device->stream().enqueue_wait("synchronize", [device] { device->runtime().finish(); });
   return open.completions->promise(nullptr);
 }
 

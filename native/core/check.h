@@ -9,8 +9,9 @@ namespace luffy {
 // Throws luffy::OpError with a printf-style message. Never inlined: cold, and compiled for the baseline only.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2), cold));
 
-// Throws luffy::OutOfMemory: `bytes` could not be had for `what`.
-[[noreturn]] void fail_out_of_memory(const char* what, unsigned long long bytes) __attribute__((cold));
+// Throws luffy::OutOfMemory: `bytes` could not be had for `what`, of which `free_bytes` were there.
+[[noreturn]] void fail_out_of_memory(const char* what, unsigned long long bytes, unsigned long long free_bytes)
+    __attribute__((cold));
 
 }  // namespace luffy
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "fault.h"
 #include "macros.h"
 
 namespace luffy {
@@ -42,6 +43,16 @@ class Context {
 
   // The device's stream on a backend that has one (cudaStream_t); null on the CPU.
   void* stream = nullptr;
+
+  // Where kernels leave what they find wrong in arrays (null on the CPU), and the number of the running op.
+  FaultRecord* faults = nullptr;
+  uint64_t sequence = 0;
+  // The sink of an op; inside an op that runs others on parts of its rows, that op's own.
+  FaultSink fault_sink(FaultOp op) const {
+    if (outer_faults != nullptr) return *outer_faults;
+    return {faults, sequence, 0, op};
+  }
+  const FaultSink* outer_faults = nullptr;
 
  private:
   ThreadPool& pool_;

@@ -55,3 +55,4 @@ using bf16 = __nv_bfloat16;
 #include "cu-memory.cuh"
 #include "cu-warp.cuh"
 #include "cu-mma.cuh"
+#include "cu-fault.cuh"

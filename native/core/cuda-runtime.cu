@@ -6,6 +6,7 @@
 
 #include "../ops/op-list.h"
 #include "cu.cuh"
+#include "errors.h"
 #include "plugin.h"
 
 #ifndef LUFFY_PLUGIN_NAME
@@ -22,45 +23,43 @@ namespace {
 constexpr size_t kStagingHalf = size_t{4} << 20;
 
 void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) fail("%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
+  if (error == cudaSuccess) return;
+  throw DeviceFailure(std::string(what) + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")");
 }
 
 class CudaRuntime : public Runtime {
  public:
   explicit CudaRuntime(int ordinal) : ordinal_(ordinal) {
-    select();
-    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
-    check_cuda(cudaMallocHost(&staging_, 2 * kStagingHalf), "allocating pinned memory");
-    for (cudaEvent_t& event : half_done_) {
-      check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    try {
+      open();
+    } catch (...) {
+      close();
+      throw;
     }
   }
-  ~CudaRuntime() override {
-    cudaSetDevice(ordinal_);
-    cudaStreamSynchronize(stream_);
-    for (cudaEvent_t event : half_done_) cudaEventDestroy(event);
-    cudaFreeHost(staging_);
-    cudaStreamDestroy(stream_);
-  }
+  ~CudaRuntime() override { close(); }
 
   void* allocate(size_t bytes) override {
     select();
     void* data = nullptr;
-    if (cudaMalloc(&data, bytes == 0 ? 1 : bytes) == cudaSuccess) return data;
-    // Only this error is taken away: one that a kernel left stays, and is found by finish().
+    const cudaError_t error = cudaMalloc(&data, bytes == 0 ? 1 : bytes);
+    if (error == cudaSuccess) return data;
+    // Only this error is taken away: one that a kernel left stays.
     cudaGetLastError();
+    if (error != cudaErrorMemoryAllocation) check_cuda(error, "allocating memory of the device");
     return nullptr;
   }
   void release(void* data) override {
-    select();
+    // Of a device that failed nothing can be given back, and whoever waits is told of that.
+    if (cudaSetDevice(ordinal_) != cudaSuccess) return;
     // What was launched may still use it.
     cudaStreamSynchronize(stream_);
     cudaFree(data);
   }
   size_t free_memory() override {
-    select();
     size_t free_bytes = 0;
     size_t total = 0;
+    if (cudaSetDevice(ordinal_) != cudaSuccess) return 0;
     return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
   }
 
@@ -85,15 +84,19 @@ class CudaRuntime : public Runtime {
       char* staging = static_cast<char*>(staging_) + static_cast<size_t>(half) * kStagingHalf;
       check_cuda(cudaMemcpyAsync(staging, static_cast<const char*>(from) + done, part, cudaMemcpyDeviceToHost, stream_),
                  "copying from the device");
-      check_cuda(cudaStreamSynchronize(stream_), "copying from the device");
+      check_cuda(cudaStreamSynchronize(stream_), "a kernel failed");
       std::memcpy(static_cast<char*>(to) + done, staging, part);
       done += part;
     }
+    throw_fault();
   }
   void finish() override {
     select();
     check_cuda(cudaStreamSynchronize(stream_), "a kernel failed");
+    throw_fault();
   }
+
+  FaultRecord* faults() override { return faults_; }
 
   void* stream() override { return stream_; }
   std::string describe() override {
@@ -104,6 +107,38 @@ class CudaRuntime : public Runtime {
   }
 
  private:
+  void open() {
+    select();
+    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+    check_cuda(cudaMallocHost(&staging_, 2 * kStagingHalf), "allocating pinned memory");
+    for (cudaEvent_t& event : half_done_) {
+      check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+    }
+    // Pinned memory is the device's as well: a kernel writes it only when it finds something, and looking costs nothing.
+    void* record = nullptr;
+    check_cuda(cudaMallocHost(&record, sizeof(FaultRecord)), "allocating pinned memory");
+    faults_ = static_cast<FaultRecord*>(record);
+    clear_faults(*faults_);
+  }
+  void close() {
+    cudaSetDevice(ordinal_);
+    if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+    for (cudaEvent_t event : half_done_) {
+      if (event != nullptr) cudaEventDestroy(event);
+    }
+    if (faults_ != nullptr) cudaFreeHost(faults_);
+    if (staging_ != nullptr) cudaFreeHost(staging_);
+    if (stream_ != nullptr) cudaStreamDestroy(stream_);
+  }
+  // After a wait: what kernels found, once.
+  void throw_fault() {
+    if (faults_->sequence == 0) return;
+    char text[300];
+    fault_message(*faults_, text, sizeof text);
+    const uint64_t sequence = faults_->sequence;
+    clear_faults(*faults_);
+    throw FaultError(text, sequence);
+  }
   // The device of this thread is the one that calls go to; the JavaScript thread and the stream's both come here.
   void select() { check_cuda(cudaSetDevice(ordinal_), "selecting a device"); }
   // The half of the staging memory whose copy was started longer ago, when that copy is done.
@@ -116,6 +151,7 @@ class CudaRuntime : public Runtime {
   int ordinal_;
   cudaStream_t stream_ = nullptr;
   void* staging_ = nullptr;
+  FaultRecord* faults_ = nullptr;
   cudaEvent_t half_done_[2] = {};
   int half_ = 0;
 };
@@ -146,7 +182,12 @@ std::unique_ptr<Runtime> open(int ordinal) { return std::make_unique<CudaRuntime
 }  // namespace luffy
 
 extern "C" __attribute__((visibility("default"))) const luffy::Plugin* luffy_plugin() {
-  static const luffy::Plugin plugin{luffy::Plugin::kVersion, sizeof(luffy::OpTable), LUFFY_PLUGIN_NAME,
-                                    &luffy::op_table_cuda,   luffy::device_count,    luffy::open};
+  static const luffy::Plugin plugin{luffy::Plugin::kVersion,
+                                    sizeof(luffy::OpTable),
+                                    sizeof(luffy::Context),
+                                    LUFFY_PLUGIN_NAME,
+                                    &luffy::op_table_cuda,
+                                    luffy::device_count,
+                                    luffy::open};
   return &plugin;
 }

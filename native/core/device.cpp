@@ -10,11 +10,18 @@ Device::Device(Backend backend, Options options)
       threads_(options.threads),
       arena_(*backend_.runtime),
       context_(threads_, arena_),
-      stream_([this] { arena_.reset(); }),
+      stream_({[this](uint64_t sequence) { context_.sequence = sequence; }, [this] { arena_.reset(); },
+               runtime().stream() != nullptr}),
       pool_({[this](size_t bytes) { return runtime().allocate(bytes); },
-             [this](void* data, size_t) { stream_.enqueue_always([this, data] { runtime().release(data); }); }},
+             [this](void* data, size_t) { stream_.enqueue_always([this, data] { runtime().release(data); }); },
+             [this] {
+               stream_.enqueue_always([this] { arena_.trim(); });
+               stream_.drain();
+             },
+             [this] { return runtime().free_memory(); }},
             options.caching) {
   context_.stream = runtime().stream();
+  context_.faults = runtime().faults();
 }
 
 Device::~Device() {

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "../ops/op-list.h"
+#include "errors.h"
 
 namespace luffy {
 
@@ -12,7 +13,8 @@ const Plugin& load_plugin(const std::string& path) {
   auto* entry = reinterpret_cast<PluginEntry>(dlsym(library, "luffy_plugin"));
   LUFFY_CHECK(entry != nullptr, "%s is not a plugin of luffy: it exports no luffy_plugin", path.c_str());
   const Plugin& plugin = *entry();
-  LUFFY_CHECK(plugin.version == Plugin::kVersion && plugin.table_bytes == sizeof(OpTable),
+  LUFFY_CHECK(plugin.version == Plugin::kVersion && plugin.table_bytes == sizeof(OpTable) &&
+                  plugin.context_bytes == sizeof(Context),
               "%s comes from another build of luffy: build both again (npx luffy build --clean)", path.c_str());
   return plugin;
 }
@@ -20,9 +22,11 @@ const Plugin& load_plugin(const std::string& path) {
 Backend plugin_backend(const Plugin& plugin, int ordinal) {
   std::string reason;
   const int count = plugin.device_count(reason);
-  LUFFY_CHECK(count > 0, "%s", reason.c_str());
-  LUFFY_CHECK(ordinal >= 0 && ordinal < count, "there is no device %s:%d, only 0 to %d", plugin.name, ordinal,
-              count - 1);
+  if (count == 0) throw DeviceFailure(reason);
+  if (ordinal < 0 || ordinal >= count) {
+    throw DeviceFailure("there is no device " + std::string(plugin.name) + ":" + std::to_string(ordinal) +
+                        ", only 0 to " + std::to_string(count - 1));
+  }
   Backend backend;
   backend.ops = plugin.ops;
   backend.name = plugin.name;

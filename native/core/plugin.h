@@ -12,17 +12,18 @@ namespace luffy {
 
 struct OpTable;
 
-// What `luffy_plugin()`, the library's only export, returns. Library and addon come from one build: `version` and
-// `table_bytes` tell when they do not.
+// What `luffy_plugin()`, the library's only export, returns. Library and addon come from one build: `version` and the
+// sizes tell when they do not.
 struct Plugin {
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   int version;
   size_t table_bytes;
+  size_t context_bytes;
   const char* name;  // "cuda", "emulated"
   const OpTable* ops;
   // How many devices there are; none: `reason` says why.
   int (*device_count)(std::string& reason);
-  // Opens device `ordinal`; throws OpError.
+  // Opens device `ordinal`; throws DeviceFailure.
   std::unique_ptr<Runtime> (*open)(int ordinal);
 };
 
@@ -31,7 +32,7 @@ using PluginEntry = const Plugin* (*)();
 // The plugin in this file. Throws OpError when it does not load or belongs to another build. Never closed.
 const Plugin& load_plugin(const std::string& path);
 
-// A backend on device `ordinal` of a plugin. Throws OpError when there is no such device.
+// A backend on device `ordinal` of a plugin. Throws DeviceFailure when there is no such device.
 Backend plugin_backend(const Plugin& plugin, int ordinal);
 
 }  // namespace luffy

@@ -29,16 +29,18 @@ size_t Pool::size_class(size_t bytes) {
 
 void* Pool::from_system(size_t bytes) {
   void* data = source_.allocate(bytes);
-  if (data == nullptr && cached_ > 0) {
+  if (data == nullptr) {
+    // The cache is empty then, and so is what ops keep; frees that are queued already are done as well.
     trim();
+    source_.wait_for_frees();
     data = source_.allocate(bytes);
   }
-  if (data == nullptr) fail_out_of_memory("a tensor", bytes);
+  if (data == nullptr) fail_out_of_memory("a tensor", bytes, source_.free_memory());
   return data;
 }
 
 void* Pool::allocate(size_t bytes) {
-  if (bytes > SIZE_MAX / 4) fail_out_of_memory("a tensor", bytes);
+  if (bytes > SIZE_MAX / 4) fail_out_of_memory("a tensor", bytes, source_.free_memory());
   const size_t size = size_class(bytes);
   void* data = nullptr;
   if (caching_) {

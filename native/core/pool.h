@@ -22,13 +22,16 @@ class Pool {
     std::function<void*(size_t bytes)> allocate;
     // Gives memory back when everything enqueued before is done.
     std::function<void(void* data, size_t bytes)> defer_free;
+    // Waits until what was given back is free.
+    std::function<void()> wait_for_frees;
+    std::function<size_t()> free_memory;
   };
 
   Pool(Source source, bool caching);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  // Throws OutOfMemory after trying once more with an empty cache. `bytes` may be 0.
+  // Throws OutOfMemory after trying once more with an empty cache, for which it waits. `bytes` may be 0.
   void* allocate(size_t bytes);
   void release(void* data, size_t bytes);
   // Gives all cached memory back (in stream order).

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string>
 
+#include "fault.h"
+
 namespace luffy {
 
 class Runtime {
@@ -14,17 +16,24 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
   virtual ~Runtime() = default;
 
-  // At least 64-byte aligned memory of the device, uninitialised, or null when there is none.
+  // At least 64-byte aligned memory of the device, uninitialised, or null when there is none. Throws DeviceFailure when
+  // the device failed before.
   virtual void* allocate(size_t bytes) = 0;
+  // Never throws, whatever became of the device.
   virtual void release(void* data) = 0;
   // Bytes that may still be had.
   virtual size_t free_memory() = 0;
 
-  // Copies between the device and the host; the host's bytes may be reused, or are there, on return.
+  // Copies between the device and the host; the host's bytes may be reused, or are there, on return. `read` waits, and
+  // throws as finish() does.
   virtual void write(void* to, const void* from, size_t bytes) = 0;
   virtual void read(void* to, const void* from, size_t bytes) = 0;
-  // Waits for what was launched; throws OpError for what went wrong in it.
+  // Waits for what was launched. Throws FaultError for what kernels found wrong in their arguments, DeviceFailure for a
+  // kernel that failed.
   virtual void finish() = 0;
+
+  // Where kernels leave what they find wrong, or null.
+  virtual FaultRecord* faults() = 0;
 
   // The backend's own stream (cudaStream_t), or null.
   virtual void* stream() = 0;

@@ -22,7 +22,7 @@ void ScratchArena::trim() {
 
 void ScratchArena::add_block(size_t bytes) {
   void* data = runtime_.allocate(bytes);
-  if (data == nullptr) fail_out_of_memory("scratch memory of an op", bytes);
+  if (data == nullptr) fail_out_of_memory("scratch memory of an op", bytes, runtime_.free_memory());
   blocks_.push_back({data, bytes});
   held_ += bytes;
   used_ = 0;
@@ -35,7 +35,7 @@ void ScratchArena::drop_block() {
 }
 
 void* ScratchArena::take(size_t bytes) {
-  if (bytes > SIZE_MAX / 2) fail_out_of_memory("scratch memory of an op", bytes);
+  if (bytes > SIZE_MAX / 2) fail_out_of_memory("scratch memory of an op", bytes, runtime_.free_memory());
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (blocks_.empty() || blocks_.back().bytes - used_ < bytes) {
     if (!blocks_.empty() && used_ == 0) drop_block();  // nothing in it: a larger one replaces it

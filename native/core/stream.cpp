@@ -9,7 +9,12 @@
 
 namespace luffy {
 
-Stream::Stream(std::function<void()> after_task) : after_task_(std::move(after_task)), thread_([this] { loop(); }) {}
+namespace {
+// No more than this is remembered of what nothing has waited for.
+constexpr size_t kMostLaunched = 4096;
+}  // namespace
+
+Stream::Stream(Hooks hooks) : hooks_(std::move(hooks)), thread_([this] { loop(); }) {}
 
 Stream::~Stream() { stop(); }
 
@@ -31,13 +36,17 @@ uint64_t Stream::push(Item item) {
 }
 
 uint64_t Stream::enqueue(const char* op, Task task, Describe describe) {
-  return push({op, std::move(task), std::move(describe), nullptr, false, 0});
+  return push({op, std::move(task), std::move(describe), nullptr, false, false, 0});
 }
 
-uint64_t Stream::enqueue_always(Task task) { return push({"free", std::move(task), nullptr, nullptr, true, 0}); }
+uint64_t Stream::enqueue_wait(const char* op, Task task, Describe describe) {
+  return push({op, std::move(task), std::move(describe), nullptr, false, true, 0});
+}
+
+uint64_t Stream::enqueue_always(Task task) { return push({"free", std::move(task), nullptr, nullptr, true, false, 0}); }
 
 uint64_t Stream::on_complete(Completion completion) {
-  return push({"wait", nullptr, nullptr, std::move(completion), true, 0});
+  return push({"wait", nullptr, nullptr, std::move(completion), true, false, 0});
 }
 
 void Stream::stop() {
@@ -54,6 +63,38 @@ void Stream::stop() {
   }
 }
 
+void Stream::drain() {
+  std::mutex mutex;
+  std::condition_variable done;
+  bool is_done = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stop_) return;
+  }
+  enqueue_always([&] {
+    // Under the lock, so that the caller is not gone when it is told.
+    std::lock_guard<std::mutex> lock(mutex);
+    is_done = true;
+    done.notify_one();
+  });
+  std::unique_lock<std::mutex> lock(mutex);
+  done.wait(lock, [&] { return is_done; });
+}
+
+void Stream::keep_error(const Item& item, std::string message, bool out_of_memory) {
+  if (item.describe) message += " (arguments: " + item.describe() + ")";
+  if (!error_) error_ = std::make_unique<StreamError>(StreamError{item.op, message, item.sequence, out_of_memory});
+}
+
+void Stream::keep_fault(const Item& item, const std::string& message, uint64_t sequence) {
+  for (Launched& launched : launched_) {
+    if (launched.sequence != sequence) continue;
+    return keep_error({launched.op, nullptr, std::move(launched.describe), nullptr, false, false, sequence}, message,
+                      false);
+  }
+  keep_error({item.op, nullptr, nullptr, nullptr, false, false, sequence}, message, false);
+}
+
 void Stream::run(Item& item) {
   if (item.completion) {
     item.completion(error_.get());
@@ -61,30 +102,32 @@ void Stream::run(Item& item) {
   }
   if (error_ && !item.always) return;
   const auto started = std::chrono::steady_clock::now();
-  std::string message;
-  bool out_of_memory = false;
   try {
+    hooks_.before_task(item.sequence);
     item.task();
-    after_task_();
+    hooks_.after_task();
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+    if (hooks_.launches && item.waits) {
+      launched_.clear();
+    } else if (hooks_.launches && item.describe) {
+      if (launched_.size() == kMostLaunched) launched_.pop_front();
+      launched_.push_back({item.op, std::move(item.describe), item.sequence});
+    }
     std::lock_guard<std::mutex> lock(times_mutex_);
     OpTime& time = times_[item.op];
     time.count += 1;
     time.seconds += taken.count();
-    return;
   } catch (const OutOfMemory& error) {
-    message = error.what();
-    out_of_memory = true;
+    keep_error(item, error.what(), true);
+  } catch (const FaultError& error) {
+    keep_fault(item, error.what(), error.sequence);
   } catch (const std::bad_alloc&) {
-    message = "out of memory";
-    out_of_memory = true;
+    keep_error(item, "out of memory", true);
   } catch (const std::exception& error) {
-    message = error.what();
+    keep_error(item, error.what(), false);
   } catch (...) {
-    message = "unknown native exception";
+    keep_error(item, "unknown native exception", false);
   }
-  if (item.describe) message += " (arguments: " + item.describe() + ")";
-  if (!error_) error_ = std::make_unique<StreamError>(StreamError{item.op, message, item.sequence, out_of_memory});
 }
 
 std::map<std::string, OpTime> Stream::op_times(bool reset) {

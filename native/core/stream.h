@@ -38,17 +38,28 @@ class Stream {
   // Runs on the stream's thread when all earlier tasks are done or dropped; null when none of them failed.
   using Completion = std::function<void(const StreamError* error)>;
 
-  // `after_task` runs after every task that ran (scratch memory is reset there).
-  explicit Stream(std::function<void()> after_task);
+  struct Hooks {
+    // Around every task: its number is told, and scratch memory is reset.
+    std::function<void(uint64_t sequence)> before_task;
+    std::function<void()> after_task;
+    // Tasks only launch: what they did may be found wrong by a later wait, in a FaultError that gives their number.
+    bool launches = false;
+  };
+  explicit Stream(Hooks hooks);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   ~Stream();
 
   // Both return the number of the task on this stream.
   uint64_t enqueue(const char* op, Task task, Describe describe = nullptr);
+  // A task that ends when all that was launched before is done; throws for what went wrong in that.
+  uint64_t enqueue_wait(const char* op, Task task, Describe describe = nullptr);
   uint64_t on_complete(Completion completion);
   // Runs even on a poisoned stream: frees.
   uint64_t enqueue_always(Task task);
+
+  // Waits, on the caller's thread, until the stream has run all that is queued now. No task may wait for the caller.
+  void drain();
 
   // Drops what is queued (frees excepted), lets the running task end, joins the thread. Completions that were queued
   // are not called. Afterwards nothing is enqueued any more: frees run at once.
@@ -67,13 +78,23 @@ class Stream {
     Describe describe;
     Completion completion;
     bool always;
+    bool waits;
+    uint64_t sequence;
+  };
+  // What was launched and not waited for, so that a FaultError can name it.
+  struct Launched {
+    const char* op;
+    Describe describe;
     uint64_t sequence;
   };
   uint64_t push(Item item);
   void loop();
   void run(Item& item);
+  void keep_error(const Item& item, std::string message, bool out_of_memory);
+  void keep_fault(const Item& item, const std::string& message, uint64_t sequence);
 
-  std::function<void()> after_task_;
+  Hooks hooks_;
+  std::deque<Launched> launched_;  // touched by the stream's thread only
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Item> queue_;

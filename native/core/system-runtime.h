@@ -13,6 +13,7 @@ class SystemRuntime : public Runtime {
   void write(void* to, const void* from, size_t bytes) override;
   void read(void* to, const void* from, size_t bytes) override;
   void finish() override {}
+  FaultRecord* faults() override { return nullptr; }
   void* stream() override { return nullptr; }
   std::string describe() override { return ""; }
 };

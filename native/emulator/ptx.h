@@ -100,11 +100,32 @@ inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
   }
   return out;
 }
+// `count` low bits of a, put into b from bit `at` on.
+template <class T>
+inline T insert_bits(T a, T b, uint32_t at, uint32_t count) {
+  const T mask = shift_left<T>(static_cast<T>(~shift_left<T>(~T{0}, count)), at);
+  return static_cast<T>((shift_left<T>(a, at) & mask) | (b & ~mask));
+}
+inline uint32_t reverse_bits(uint32_t a) {
+  uint32_t out = 0;
+  for (int i = 0; i < 32; ++i) out |= (a >> i & 1) << (31 - i);
+  return out;
+}
 inline uint32_t logic3(uint32_t a, uint32_t b, uint32_t c, uint32_t table) {
   uint32_t out = 0;
   for (int i = 0; i < 8; ++i)
     if (table >> i & 1) out |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
   return out;
+}
+
+// a * b + c rounded down: the product is exact in double, the sum is as the pair (sum, rest).
+inline float fma_down(float a, float b, float c) {
+  const double product = static_cast<double>(a) * b, sum = product + c;
+  if (!std::isfinite(sum)) return std::fma(a, b, c);
+  const double other = sum - product, rest = (product - (sum - other)) + (c - other);
+  const float near = static_cast<float>(sum);
+  const bool above = near > sum || (near == sum && rest < 0);
+  return above ? std::nextafterf(near, -INFINITY) : near;
 }
 
 // Round to nearest, ties to even; NaN becomes the canonical 0x7fff.

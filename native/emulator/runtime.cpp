@@ -162,11 +162,13 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
 }
 cudaError_t cudaMalloc(void** out, size_t bytes) {
   LUFFY_RUNTIME_LOCK;
+  note_call("allocate %zu", bytes);
   if (sticky_error() != cudaSuccess) return sticky_error();
   return remember(allocate(out, bytes, Place::device));
 }
 cudaError_t cudaFree(void* pointer) {
   LUFFY_RUNTIME_LOCK;
+  note_call("free");
   drain_all();
   return remember(release(pointer, Place::device));
 }
@@ -181,6 +183,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
 }
 cudaError_t cudaHostAlloc(void** out, size_t bytes, unsigned) {
   LUFFY_RUNTIME_LOCK;
+  note_call("allocate pinned %zu", bytes);
   return remember(allocate(out, bytes, Place::pinned));
 }
 cudaError_t cudaMallocHost(void** out, size_t bytes) { return cudaHostAlloc(out, bytes, 0); }
@@ -204,6 +207,11 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* poi
 
 cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   LUFFY_RUNTIME_LOCK;
+  note_call("copy %s %zu",
+            kind == cudaMemcpyHostToDevice   ? "in"
+            : kind == cudaMemcpyDeviceToHost ? "out"
+                                             : "inside",
+            bytes);
   return remember(copy_now_or_later(target, source, bytes, kind, stream));
 }
 cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cudaMemcpyKind kind) {

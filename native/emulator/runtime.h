@@ -46,6 +46,13 @@ size_t free_memory();
 size_t total_memory();
 bool is_pinned(const void* pointer);
 
+// injection.cpp: what tests ask of the runtime by environment variables.
+// A line in the file that EMULATOR_CALLS names, for every call that allocates, frees, copies, waits or launches.
+void note_call(const char* format, ...) __attribute__((format(printf, 1, 2)));
+// EMULATOR_FAULT=KERNEL[:N[:illegal]]: the Nth launch (the first) of a kernel whose name contains KERNEL writes to
+// address 16, or ends with cudaErrorIllegalAddress without having run. Returns whether it is this launch.
+bool inject_fault(Call& call);
+
 // streams.cpp
 void enqueue(cudaStream_t stream, std::function<void()> work);
 void drain(cudaStream_t stream, uint64_t ticket = ~uint64_t{0});

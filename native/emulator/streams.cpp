@@ -150,8 +150,12 @@ cudaError_t enqueue_kernel(const Shape& shape, Call call) {
            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, wrong);
     return remember(cudaErrorInvalidConfiguration);
   }
+  note_call("launch %s grid %u %u %u block %u %u %u shared %zu", call.name, shape.grid.x, shape.grid.y, shape.grid.z,
+            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes);
+  // As on a device, the launch itself succeeds: whoever waits finds the error.
+  if (inject_fault(call)) return cudaSuccess;
   enqueue(shape.stream, [shape, call = std::move(call)] { run_grid(shape, call); });
-  return remember(cudaSuccess);
+  return cudaSuccess;
 }
 
 }  // namespace emulator
@@ -190,6 +194,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   LUFFY_RUNTIME_LOCK;
+  note_call("wait stream");
   if (!is_known(stream)) return remember(cudaErrorInvalidResourceHandle);
   drain(stream);
   return remember(cudaSuccess);
@@ -214,6 +219,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
 }
 cudaError_t cudaDeviceSynchronize() {
   LUFFY_RUNTIME_LOCK;
+  note_call("wait device");
   drain_all();
   return remember(cudaSuccess);
 }
@@ -243,6 +249,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   LUFFY_RUNTIME_LOCK;
+  note_call("wait event");
   if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
   if (event->recorded && is_known(event->stream)) drain(event->stream, event->ticket);
   return remember(cudaSuccess);

@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "adamw-checks.h"
 #include "cuda-rows.cuh"
 
 namespace luffy {
@@ -63,18 +64,8 @@ static AdamWStep adamw_step(const AdamWOptions& options) {
 
 void adamw(Context& context, Tensor params, Tensor grads, Tensor first_moment, Tensor second_moment, Tensor control,
            AdamWOptions options) {
-  check_vector("adamw", "params", params, DType::f32, -1);
+  check_adamw(params, grads, first_moment, second_moment, control, options);
   const int64_t count = params.shape[0];
-  check_vector("adamw", "grads", grads, DType::f32, count);
-  check_vector("adamw", "firstMoment", first_moment, DType::f32, count);
-  check_vector("adamw", "secondMoment", second_moment, DType::f32, count);
-  check_vector("adamw", "control", control, DType::f32, 4);
-  LUFFY_CHECK(options.step >= 1, "adamw: step is %lld, must count from 1", static_cast<long long>(options.step));
-  LUFFY_CHECK(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
-              "adamw: betas %g and %g must be in [0, 1)", options.beta1, options.beta2);
-  LUFFY_CHECK(std::isfinite(options.learning_rate) && std::isfinite(options.weight_decay) && options.epsilon >= 0,
-              "adamw: learningRate %g, weightDecay %g, epsilon %g", options.learning_rate, options.weight_decay,
-              options.epsilon);
   if (count == 0) return;
 
   const AdamWStep step = adamw_step(options);

@@ -117,10 +117,7 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
   const char* op = "kv-cache-append";
   const Cache cache = read_cache(op, key_cache, value_cache);
   const int64_t width = int64_t{cache.groups} * cache.dim;
-  check_rows(op, "k", k, DType::f32, -1, width);
-  const int64_t tokens = k.shape[0];
-  check_rows(op, "v", v, DType::f32, tokens, width);
-  check_vector(op, "slots", slots, DType::i32, tokens);
+  const int64_t tokens = check_cache_rows(op, cache, k, v, slots);
   const int32_t* slot = slots.i32();
   for (int64_t t = 0; t < tokens; ++t) {
     LUFFY_CHECK(slot[t] >= -1 && slot[t] < cache.blocks * kAttentionBlock,

@@ -27,6 +27,7 @@ struct DecodeArguments {
   int64_t batch, cache_blocks, most;
   int groups, dim, per_group, passes;
   float scale;
+  FaultSink faults;
 };
 
 // Shared memory, in floats.
@@ -165,15 +166,19 @@ attention_decode_kernel(DecodeArguments a) {
     if (!wrong) {
       for (int64_t i = thread; i * kAttentionBlock < length; i += threads) {
         const int32_t block = ld(table + i);
-        wrong = wrong || block < 0 || block >= a.cache_blocks;
+        if (block >= 0 && block < a.cache_blocks) continue;
+        wrong = true;
+        leave_fault(a.faults, FaultKind::block, row, block, a.cache_blocks);
       }
+    } else if (thread == 0) {
+      leave_fault(a.faults, FaultKind::length, row, static_cast<int32_t>(length), a.most * kAttentionBlock);
     }
     for (int i = thread; i < rows * width; i += threads) {
       const int r = i / width;
       const int d = i % width;
       memory[at.q + i] = r < count && d < a.dim ? ld(q + r * a.dim + d) : 0.0f;
     }
-    // A sequence that cannot be read gives NaN, an idle one zeros.
+    // A sequence that cannot be read gives NaN (and left a fault), an idle one zeros.
     if (__syncthreads_or(wrong ? 1 : 0) != 0 || length == 0) {
       const float value = length == 0 ? 0.0f : __uint_as_float(0x7fc00000u);
       for (int i = thread; i < count * a.dim; i += threads) st(out + i, value);
@@ -239,14 +244,20 @@ constexpr int64_t kCacheMostBlocks = 1 << 20;
 template <int size>
 KERNEL(kCacheBlock)
 kv_cache_append_kernel(const float* k, int64_t k_stride, const float* v, int64_t v_stride, const int32_t* slots,
-                       float* keys, float* values, int64_t tokens, int64_t cache_blocks, int groups, int dim) {
+                       float* keys, float* values, int64_t tokens, int64_t cache_blocks, int groups, int dim,
+                       FaultSink faults) {
   const int64_t packs = int64_t{groups} * dim / size;
   const int64_t step = int64_t{gridDim.x} * kCacheBlock;
   for (int64_t i = int64_t{blockIdx.x} * kCacheBlock + threadIdx.x; i < tokens * packs; i += step) {
     const int64_t token = i / packs;
     const int64_t column = i % packs * size;
     const int64_t slot = ld(slots + token);
-    if (slot < 0 || slot >= cache_blocks * kAttentionBlock) continue;
+    if (slot < 0 || slot >= cache_blocks * kAttentionBlock) {
+      if (slot != -1 && column == 0) {
+        leave_fault(faults, FaultKind::slot, token, static_cast<int32_t>(slot), cache_blocks * kAttentionBlock);
+      }
+      continue;
+    }
     const int64_t head = (slot / kAttentionBlock * groups + column / dim) * dim * kAttentionBlock;
     const int position = static_cast<int>(slot % kAttentionBlock);
     const int64_t d = column % dim;
@@ -267,13 +278,20 @@ kv_cache_append_kernel(const float* k, int64_t k_stride, const float* v, int64_t
 template <int size>
 KERNEL(kCacheBlock)
 kv_cache_copy_kernel(const int32_t* pairs, int64_t count, float* keys, float* values, int64_t cache_blocks,
-                     int64_t block_size) {
+                     int64_t block_size, FaultSink faults) {
   const int64_t packs = block_size / size;
   const int64_t step = int64_t{gridDim.x} * kCacheBlock;
   for (int64_t i = int64_t{blockIdx.x} * kCacheBlock + threadIdx.x; i < count * packs; i += step) {
     const int64_t from = ld(pairs + i / packs * 2);
     const int64_t to = ld(pairs + i / packs * 2 + 1);
-    if (from == to || from < 0 || from >= cache_blocks || to < 0 || to >= cache_blocks) continue;
+    if (from < 0 || from >= cache_blocks || to < 0 || to >= cache_blocks) {
+      const int64_t wrong = from < 0 || from >= cache_blocks ? from : to;
+      if (i % packs == 0) {
+        leave_fault(faults, FaultKind::copied_block, i / packs, static_cast<int32_t>(wrong), cache_blocks);
+      }
+      continue;
+    }
+    if (from == to) continue;
     const int64_t source = from * block_size + i % packs * size;
     const int64_t target = to * block_size + i % packs * size;
     if constexpr (size == 4) {
@@ -341,6 +359,7 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
   a.per_group = static_cast<int>(q.shape[1] / width);
   a.passes = 1;
   a.scale = static_cast<float>(scale);
+  a.faults = context.fault_sink(FaultOp::attention_decode);
   const auto stream = static_cast<cudaStream_t>(context.stream);
   if (a.dim <= 32) return launch_decode_rows<1>(a, stream);
   if (a.dim <= 64) return launch_decode_rows<2>(a, stream);
@@ -362,10 +381,7 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
   const char* op = "kv-cache-append";
   const Cache cache = read_cache(op, key_cache, value_cache);
   const int64_t width = int64_t{cache.groups} * cache.dim;
-  check_rows(op, "k", k, DType::f32, -1, width);
-  const int64_t tokens = k.shape[0];
-  check_rows(op, "v", v, DType::f32, tokens, width);
-  check_vector(op, "slots", slots, DType::i32, tokens);
+  const int64_t tokens = check_cache_rows(op, cache, k, v, slots);
   if (tokens == 0 || width == 0) return;
   const bool wide = cache.dim % 4 == 0 && is_pack_aligned(k) && is_pack_aligned(v) &&
                     reinterpret_cast<uintptr_t>(cache.values) % 16 == 0;
@@ -373,7 +389,7 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
   const auto run = [&](auto kernel) {
     kernel(how, static_cast<const float*>(k.f32()), k.row_stride, static_cast<const float*>(v.f32()), v.row_stride,
            static_cast<const int32_t*>(slots.i32()), cache.keys, cache.values, tokens, cache.blocks, cache.groups,
-           cache.dim);
+           cache.dim, context.fault_sink(FaultOp::kv_cache_append));
   };
   if (wide) {
     run([](auto... x) { launch<kv_cache_append_kernel<4>>(x...); });
@@ -393,7 +409,8 @@ void kv_cache_copy(Context& context, Tensor pairs, Tensor key_cache, Tensor valu
       reinterpret_cast<uintptr_t>(cache.keys) % 16 == 0 && reinterpret_cast<uintptr_t>(cache.values) % 16 == 0;
   const Launch how = cache_launch(context, count * size / (wide ? 4 : 1));
   const auto run = [&](auto kernel) {
-    kernel(how, static_cast<const int32_t*>(pairs.i32()), count, cache.keys, cache.values, cache.blocks, size);
+    kernel(how, static_cast<const int32_t*>(pairs.i32()), count, cache.keys, cache.values, cache.blocks, size,
+           context.fault_sink(FaultOp::kv_cache_copy));
   };
   if (wide) {
     run([](auto... x) { launch<kv_cache_copy_kernel<4>>(x...); });

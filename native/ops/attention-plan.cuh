@@ -8,7 +8,7 @@
 namespace luffy {
 namespace cuda {
 
-// A row of the table, own rows kept inside the tokens; `wrong`: it breaks the contract, and its rows become NaN.
+// A row of the table, own rows kept inside the tokens; `wrong`: it breaks the contract: its rows become NaN, and a fault is left.
 struct PlannedSequence {
   int32_t start, length, prefix_start, prefix_length, wrong;
 
@@ -77,8 +77,38 @@ DEV int64_t scan_block(int64_t value, int64_t& carry, int64_t* warp_sums) {
   return before + sum - value;
 }
 
+// By one thread, when something is wrong: the table is walked as on the CPU, for the same message. Owners are made anew.
+DEV void leave_plan_fault(const AttentionPlan& plan, const FaultSink& faults) {
+  const auto tokens = static_cast<int32_t>(plan.tokens);
+  for (int32_t t = 0; t < tokens; ++t) plan.owner[t] = -1;
+  for (int64_t s = 0; s < plan.count; ++s) {
+    const int32_t start = plan.table[4 * s];
+    const int32_t length = plan.table[4 * s + 1];
+    if (start < 0 || length < 0 || int64_t{start} + length > tokens) {
+      return leave_detailed_fault(faults, FaultKind::rows, s, start, length, tokens);
+    }
+    for (int32_t t = start; t < start + length; ++t) {
+      if (plan.owner[t] >= 0) return leave_detailed_fault(faults, FaultKind::owners, s, t, plan.owner[t], 0);
+      plan.owner[t] = static_cast<int32_t>(s);
+    }
+  }
+  for (int64_t s = 0; s < plan.count; ++s) {
+    const int32_t start = plan.table[4 * s + 2];
+    const int32_t length = plan.table[4 * s + 3];
+    if (length == 0) continue;
+    const int64_t end = int64_t{start} + length;
+    if (start < 0 || length < 0 || end > tokens) {
+      return leave_detailed_fault(faults, FaultKind::prefix, s, start, length, tokens);
+    }
+    const int32_t from = plan.owner[start];
+    if (from < 0 || from == s || plan.owner[end - 1] != from || plan.table[4 * int64_t{from} + 3] != 0) {
+      return leave_detailed_fault(faults, FaultKind::prefix_place, s, start, length, 0);
+    }
+  }
+}
+
 KERNEL(kPlanThreads)
-attention_plan_kernel(AttentionPlan plan) {
+attention_plan_kernel(AttentionPlan plan, FaultSink faults) {
   SHARED(int64_t, warp_sums, kPlanThreads / 32);
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 32;
@@ -105,6 +135,7 @@ attention_plan_kernel(AttentionPlan plan) {
     for (int32_t r = lane; r < s.length; r += 32) atomicMax(plan.owner + s.start + r, static_cast<int32_t>(i));
   }
   __syncthreads();
+  bool any_wrong = false;
   for (int64_t i = thread / 32; i < plan.count; i += kPlanThreads / 32) {
     PlannedSequence s = plan.sequences[i];
     const auto self = static_cast<int32_t>(i);
@@ -122,6 +153,7 @@ attention_plan_kernel(AttentionPlan plan) {
       }
     }
     if (wrong) {
+      any_wrong = true;
       root = self;
       s.prefix_start = 0;
       s.prefix_length = 0;
@@ -133,7 +165,7 @@ attention_plan_kernel(AttentionPlan plan) {
     atomicMin(plan.first_sharer + root, self);
     atomicMax(plan.last_sharer + root, self);
   }
-  __syncthreads();
+  if (__syncthreads_or(any_wrong ? 1 : 0) != 0 && thread == 0) leave_plan_fault(plan, faults);
   int64_t query_tiles = 0;
   int64_t key_tiles = 0;
   for (int64_t begin = 0; begin < plan.count; begin += kPlanThreads) {

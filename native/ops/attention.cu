@@ -207,8 +207,8 @@ static AttentionPlan make_attention_plan(Context& context, const Tensor& sequenc
   plan.next_sharer = context.scratch<int32_t>(plan.count);
   plan.query_tiles = context.scratch<int64_t>(plan.count + 1);
   plan.key_tiles = context.scratch<int64_t>(plan.count + 1);
-  launch<attention_plan_kernel>(Launch(dim3(1), dim3(kPlanThreads), 0, static_cast<cudaStream_t>(context.stream)),
-                                plan);
+  launch<attention_plan_kernel>(Launch(dim3(1), dim3(kPlanThreads), 0, static_cast<cudaStream_t>(context.stream)), plan,
+                                context.fault_sink(FaultOp::attention));
   return plan;
 }
 

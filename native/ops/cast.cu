@@ -141,13 +141,16 @@ void fill(Context& context, Tensor out, double value) {
   LUFFY_CHECK(out.contiguous(), "fill: expected contiguous out");
   const bool whole =
       value >= -2147483648.0 && value <= 2147483647.0 && static_cast<double>(static_cast<int32_t>(value)) == value;
-  LUFFY_CHECK(out.dtype == DType::f32 || out.dtype == DType::i32, "fill: expected float32 or int32, got %s",
-              dtype_name(out.dtype));
-  LUFFY_CHECK(out.dtype == DType::f32 || whole, "fill: %g is no int32", value);
+  LUFFY_CHECK(out.dtype == DType::f32 || out.dtype == DType::i32 || out.dtype == DType::bf16,
+              "fill: expected float32, int32 or bfloat16, got %s", dtype_name(out.dtype));
+  LUFFY_CHECK(out.dtype != DType::i32 || whole, "fill: %g is no int32", value);
   if (out.size() == 0) return;
   const Launch how = cast_launch(context, out.size());
   if (out.dtype == DType::f32) {
     launch<fill_kernel<float>>(how, out.f32(), out.size(), static_cast<float>(value));
+  } else if (out.dtype == DType::bf16) {
+    launch<fill_kernel<bf16>>(how, static_cast<bf16*>(out.data), out.size(),
+                              __float2bfloat16_rn(static_cast<float>(value)));
   } else {
     launch<fill_kernel<int32_t>>(how, out.i32(), out.size(), static_cast<int32_t>(value));
   }

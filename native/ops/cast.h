@@ -2,7 +2,7 @@
 // overflow becomes infinity), and fill.
 //
 //   in[n], out[n]; any of f32, f16, bf16 each. The same dtype copies (any dtype).
-//   fill: out[n] = value, for f32 and i32.
+//   fill: out[n] = value, for f32 and i32, on CUDA also bf16.
 #pragma once
 
 #include "../core/context.h"

@@ -1,4 +1,5 @@
-// What kernels over float32 rows share: four neighbouring floats at a time, whatever their alignment, and grids.
+// What kernels over rows of float32 or bfloat16 share: four neighbouring elements at a time, whatever their alignment,
+// computed with as float32; grids; the element type that the arguments ask for.
 #pragma once
 
 #include "../core/context.h"
@@ -18,9 +19,19 @@ static inline unsigned blocks_for(int64_t items, int64_t items_of_block) {
 
 static inline cudaStream_t stream_of(const Context& context) { return static_cast<cudaStream_t>(context.stream); }
 
-// Whether every row of a matrix of four-byte elements begins at a multiple of 16 bytes.
+// Whether four elements may be moved at once from the start of every row of a matrix: 16 bytes of float32, 8 of bfloat16.
 static inline bool rows_aligned(const Tensor& t) {
-  return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.row_stride % 4 == 0 || t.shape[0] <= 1);
+  const auto bytes = static_cast<uintptr_t>(4 * dtype_bytes(t.dtype));
+  return reinterpret_cast<uintptr_t>(t.data) % bytes == 0 && (t.row_stride % 4 == 0 || t.shape[0] <= 1);
+}
+
+// The dtype of activations, as the first of them has it: bfloat16, or else float32 is what the others must be.
+static inline DType activation_dtype(const Tensor& t) { return t.dtype == DType::bf16 ? DType::bf16 : DType::f32; }
+// run(T()) where T is the element type of activations.
+template <class Run>
+static inline void for_activation(DType dtype, Run&& run) {
+  if (dtype == DType::bf16) return run(bf16());
+  run(float());
 }
 
 // The thread's first item and the step to its next one, in a kernel that walks over items by the whole grid.
@@ -62,6 +73,49 @@ DEV void store_four(T* p, int64_t count, const Pack<T>& four) {
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (j < count) st(p + j, four.at[j]);
+  }
+}
+
+// The same for bfloat16, in eight bytes and as float32.
+struct alignas(8) FourHalves {
+  bf16 at[4];
+};
+template <bool wide>
+DEV Pack<float> load_four(const bf16* p) {
+  FourHalves four;
+  if constexpr (wide) {
+    four = ld(reinterpret_cast<const FourHalves*>(p));
+  } else {
+    four = {{ld(p), ld(p + 1), ld(p + 2), ld(p + 3)}};
+  }
+  return {{to_float(four.at[0]), to_float(four.at[1]), to_float(four.at[2]), to_float(four.at[3])}};
+}
+template <bool wide>
+DEV void store_four(bf16* p, const Pack<float>& x) {
+  FourHalves four;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) four.at[j] = from_float<bf16>(x.at[j]);
+  if constexpr (wide) {
+    st(reinterpret_cast<FourHalves*>(p), four);
+  } else {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) st(p + j, four.at[j]);
+  }
+}
+template <bool wide>
+DEV Pack<float> load_four(const bf16* p, int64_t count, float nothing) {
+  if (count >= 4) return load_four<wide>(p);
+  Pack<float> four;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) four.at[j] = j < count ? to_float(ld(p + j)) : nothing;
+  return four;
+}
+template <bool wide>
+DEV void store_four(bf16* p, int64_t count, const Pack<float>& four) {
+  if (count >= 4) return store_four<wide>(p, four);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (j < count) st(p + j, from_float<bf16>(four.at[j]));
   }
 }
 

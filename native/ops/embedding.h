@@ -1,6 +1,6 @@
 // embedding: out[t] = table[tokens[t]].
 //
-//   tokens[T] int32, table[V,C] float32, out[T,C] float32 (=).
+//   tokens[T] int32, table[V,C], out[T,C] (=) float32; on CUDA both, and gradOut, may be bfloat16.
 //   backward: gradTable[tokens[t]] += gradOut[t], in ascending t for each row of the table, so the bits depend neither
 //   on threads nor on scheduling. A token outside [0, V) fails the op before anything is written.
 #pragma once

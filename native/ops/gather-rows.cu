@@ -1,5 +1,5 @@
 // gather-rows on CUDA; the kernels are in indexed-rows.cu. See gather-rows.h. Indices are checked where they are used:
-// a row that is not there gives NaN (-2^31 in int32), and its gradient goes nowhere.
+// a row that is not there leaves a fault.
 #include "gather-rows.h"
 
 #include "indexed-rows.cuh"
@@ -8,18 +8,19 @@ namespace luffy {
 namespace cuda {
 
 void gather_rows_forward(Context& context, Tensor x, Tensor rows, Tensor out) {
-  const DType dtype = x.dtype == DType::i32 ? DType::i32 : DType::f32;
+  const DType dtype = x.dtype == DType::i32 ? DType::i32 : activation_dtype(x);
   check_matrix("gather-rows", "x", x, dtype, -1, -1);
   check_vector("gather-rows", "rows", rows, DType::i32, -1);
   check_matrix("gather-rows", "out", out, dtype, rows.shape[0], x.shape[1]);
-  copy_indexed_rows(context, x, rows, out);
+  copy_indexed_rows(context, FaultOp::gather_rows, x, rows, out);
 }
 
 void gather_rows_backward(Context& context, Tensor grad_out, Tensor rows, Tensor grad_x) {
-  check_matrix("gather-rows", "gradX", grad_x, DType::f32, -1, -1);
+  const DType dtype = activation_dtype(grad_x);
+  check_matrix("gather-rows", "gradX", grad_x, dtype, -1, -1);
   check_vector("gather-rows", "rows", rows, DType::i32, -1);
-  check_matrix("gather-rows", "gradOut", grad_out, DType::f32, rows.shape[0], grad_x.shape[1]);
-  add_indexed_rows(context, "gather-rows", grad_out, rows, grad_x);
+  check_matrix("gather-rows", "gradOut", grad_out, dtype, rows.shape[0], grad_x.shape[1]);
+  add_indexed_rows(context, FaultOp::gather_rows, "gather-rows", grad_out, rows, grad_x);
 }
 
 }  // namespace cuda

@@ -2,6 +2,8 @@
 // has a few thousand responses.
 #include "group-advantages.h"
 
+#include "group-advantages-checks.h"
+
 namespace luffy {
 namespace LUFFY_BACKEND {
 
@@ -49,20 +51,8 @@ GroupTable make_table(Context& context, int64_t members) {
 
 void group_advantages(Context& context, Tensor rewards, Tensor groups, Tensor off_policy, AdvantageOptions options,
                       Tensor advantages) {
-  const char* op = "group-advantages";
-  check_vector(op, "rewards", rewards, DType::f32, -1);
+  const auto [on_policy_only, scaled] = check_group_advantages(rewards, groups, off_policy, options, advantages);
   const int64_t count = rewards.shape[0];
-  check_vector(op, "groups", groups, DType::i32, count);
-  check_vector(op, "offPolicy", off_policy, DType::u8, count);
-  check_vector(op, "advantages", advantages, DType::f32, count);
-  LUFFY_CHECK(options.baseline >= 0 && options.baseline <= 3, "%s: no baseline has number %lld", op,
-              static_cast<long long>(options.baseline));
-  LUFFY_CHECK(options.epsilon >= 0, "%s: expected epsilon >= 0, got %g", op, options.epsilon);
-  LUFFY_CHECK(options.clip >= 0, "%s: expected clip >= 0, got %g", op, options.clip);
-
-  const Baseline baseline = static_cast<Baseline>(options.baseline);
-  const bool on_policy_only = baseline == Baseline::on_policy_mean || baseline == Baseline::on_policy_mean_std;
-  const bool scaled = baseline == Baseline::mean_std || baseline == Baseline::on_policy_mean_std;
   const float* reward = rewards.f32();
   const uint8_t* off = off_policy.u8();
 

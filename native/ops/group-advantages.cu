@@ -4,6 +4,7 @@
 // Bound by its launches: a step has a few thousand responses in groups of eight to a hundred.
 #include "group-advantages.h"
 
+#include "group-advantages-checks.h"
 #include "sort-keys.cuh"
 
 namespace luffy {
@@ -77,26 +78,14 @@ group_advantages_kernel(const uint64_t* pairs, const float* rewards, const uint8
 
 void group_advantages(Context& context, Tensor rewards, Tensor groups, Tensor off_policy, AdvantageOptions options,
                       Tensor advantages) {
-  const char* op = "group-advantages";
-  check_vector(op, "rewards", rewards, DType::f32, -1);
+  const BaselineChoice choice = check_group_advantages(rewards, groups, off_policy, options, advantages);
   const int64_t count = rewards.shape[0];
-  check_vector(op, "groups", groups, DType::i32, count);
-  check_vector(op, "offPolicy", off_policy, DType::u8, count);
-  check_vector(op, "advantages", advantages, DType::f32, count);
-  LUFFY_CHECK(options.baseline >= 0 && options.baseline <= 3, "%s: no baseline has number %lld", op,
-              static_cast<long long>(options.baseline));
-  LUFFY_CHECK(options.epsilon >= 0, "%s: expected epsilon >= 0, got %g", op, options.epsilon);
-  LUFFY_CHECK(options.clip >= 0, "%s: expected clip >= 0, got %g", op, options.clip);
   if (count == 0) return;
 
-  const Baseline baseline = static_cast<Baseline>(options.baseline);
-  const GroupOptions how{baseline == Baseline::on_policy_mean || baseline == Baseline::on_policy_mean_std,
-                         baseline == Baseline::mean_std || baseline == Baseline::on_policy_mean_std,
-                         options.epsilon,
-                         options.clip,
-                         options.on_policy_weight,
-                         options.off_policy_weight};
-  const uint64_t* pairs = sort_keys(context, op, groups.i32(), count, uint64_t{1} << 32);
+  const GroupOptions how{choice.on_policy_only,    choice.scaled,
+                         options.epsilon,          options.clip,
+                         options.on_policy_weight, options.off_policy_weight};
+  const uint64_t* pairs = sort_keys(context, "group-advantages", groups.i32(), count, uint64_t{1} << 32);
   launch<group_advantages_kernel>(
       Launch(dim3(blocks_for(count, kGroupBlock)), dim3(kGroupBlock), 0, stream_of(context)), pairs,
       static_cast<const float*>(rewards.f32()), static_cast<const uint8_t*>(off_policy.u8()), count, how,

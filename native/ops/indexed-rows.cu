@@ -14,36 +14,46 @@ constexpr int kIndexedBlock = 256;
 constexpr int kColumnsOfWarp = 128;
 constexpr int kTermsInFlight = 8;
 
-template <bool wide>
+// Four-byte elements as their bits, bfloat16 as float32.
+template <class T, bool wide, class Nothing>
 KERNEL(kIndexedBlock)
-copy_indexed_rows_kernel(const uint32_t* table, int64_t table_rows, const int32_t* index, int64_t rows, int64_t columns,
-                         uint32_t nothing, uint32_t* out) {
+copy_indexed_rows_kernel(const T* table, int64_t table_rows, const int32_t* index, int64_t rows, int64_t columns,
+                         Nothing nothing, T* out, FaultSink faults) {
   const int64_t fours = (columns + 3) / 4;
   for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
     const int64_t row = i / fours;
     const int64_t column = 4 * (i - row * fours);
     const int64_t left = columns - column;
     const int64_t from = ld(index + row);
-    Pack<uint32_t> four{{nothing, nothing, nothing, nothing}};
-    if (from >= 0 && from < table_rows) four = load_four<wide>(table + from * columns + column, left, 0u);
+    Pack<Nothing> four{{nothing, nothing, nothing, nothing}};
+    if (from >= 0 && from < table_rows) {
+      four = load_four<wide>(table + from * columns + column, left, Nothing(0));
+    } else if (column == 0) {
+      leave_fault(faults, FaultKind::index, row, static_cast<int32_t>(from), table_rows);
+    }
     store_four<wide>(out + row * columns + column, left, four);
   }
 }
 
-template <bool wide>
+template <class T, class Sum, bool wide>
 KERNEL(kIndexedBlock)
-add_indexed_rows_kernel(const uint64_t* pairs, int64_t count, const float* grad, float* table, int64_t table_rows,
-                        int64_t columns) {
+add_indexed_rows_kernel(const uint64_t* pairs, const int32_t* index, int64_t count, const T* grad, Sum* table,
+                        int64_t table_rows, int64_t columns, FaultSink faults) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int64_t tiles = (columns + kColumnsOfWarp - 1) / kColumnsOfWarp;
   for (int64_t i = grid_thread() / 32; i < count * tiles; i += grid_step() / 32) {
     const int64_t first = i / tiles;
-    const uint32_t row = key_of(ld(pairs + first));
+    const uint64_t first_pair = ld(pairs + first);
+    const uint32_t row = key_of(first_pair);
+    if (row >= table_rows && lane == 0) {
+      const uint32_t position = position_of(first_pair);
+      leave_fault(faults, FaultKind::index, position, ld(index + position), table_rows);
+    }
     // The warp of a row's first term adds them all.
     if (row >= table_rows || (first > 0 && key_of(ld(pairs + first - 1)) == row)) continue;
     const int64_t column = (i - first * tiles) * kColumnsOfWarp + 4 * lane;
     const int64_t left = columns - column;
-    float* target = table + int64_t{row} * columns + column;
+    Sum* target = table + int64_t{row} * columns + column;
     Pack<float> sum = load_four<wide>(target, left, 0.0f);
     for (int64_t next = first; next < count; next += 32) {
       const uint64_t pair = next + lane < count ? ld(pairs + next + lane) : ~uint64_t{0};
@@ -70,41 +80,59 @@ add_indexed_rows_kernel(const uint64_t* pairs, int64_t count, const float* grad,
   }
 }
 
-void copy_indexed_rows(Context& context, const Tensor& table, const Tensor& index, const Tensor& out) {
+void copy_indexed_rows(Context& context, FaultOp op, const Tensor& table, const Tensor& index, const Tensor& out) {
   const int64_t rows = out.shape[0];
   const int64_t columns = out.shape[1];
   if (rows == 0 || columns == 0) return;
-  const uint32_t nothing = out.dtype == DType::f32 ? 0x7fc00000u : 0x80000000u;
   const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kIndexedBlock)), dim3(kIndexedBlock), 0,
                    stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, static_cast<const uint32_t*>(table.data), table.shape[0], static_cast<const int32_t*>(index.i32()),
-           rows, columns, nothing, static_cast<uint32_t*>(out.data));
+  const bool wide = rows_aligned(table) && rows_aligned(out);
+  const FaultSink faults = context.fault_sink(op);
+  const auto run = [&](auto element, auto nothing) {
+    using T = decltype(element);
+    using Nothing = decltype(nothing);
+    const auto* from = static_cast<const T*>(table.data);
+    const auto* at = static_cast<const int32_t*>(index.i32());
+    auto* to = static_cast<T*>(out.data);
+    if (wide) {
+      launch<copy_indexed_rows_kernel<T, true, Nothing>>(how, from, table.shape[0], at, rows, columns, nothing, to,
+                                                         faults);
+    } else {
+      launch<copy_indexed_rows_kernel<T, false, Nothing>>(how, from, table.shape[0], at, rows, columns, nothing, to,
+                                                          faults);
+    }
   };
-  if (rows_aligned(table) && rows_aligned(out)) {
-    run([](auto... arguments) { launch<copy_indexed_rows_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<copy_indexed_rows_kernel<false>>(arguments...); });
-  }
+  if (out.dtype == DType::bf16) return run(bf16(), NAN);
+  run(uint32_t{0}, out.dtype == DType::f32 ? 0x7fc00000u : 0x80000000u);
 }
 
-void add_indexed_rows(Context& context, const char* op, const Tensor& grad, const Tensor& index, const Tensor& table) {
+void add_indexed_rows(Context& context, FaultOp op, const char* name, const Tensor& grad, const Tensor& index,
+                      const Tensor& table) {
   const int64_t count = grad.shape[0];
   const int64_t columns = grad.shape[1];
   if (count == 0 || columns == 0) return;
   // No index reaches rows beyond 2^31, and a negative one is above this as an unsigned number.
   const int64_t table_rows = table.shape[0] < int64_t{1} << 31 ? table.shape[0] : int64_t{1} << 31;
-  const uint64_t* pairs = sort_keys(context, op, index.i32(), count, static_cast<uint64_t>(table_rows));
+  const uint64_t* pairs = sort_keys(context, name, index.i32(), count, static_cast<uint64_t>(table_rows));
   const int64_t warps = count * ((columns + kColumnsOfWarp - 1) / kColumnsOfWarp);
   const Launch how(dim3(blocks_for(warps, kIndexedBlock / 32)), dim3(kIndexedBlock), 0, stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, pairs, count, static_cast<const float*>(grad.f32()), table.f32(), table_rows, columns);
+  const bool wide = rows_aligned(grad) && rows_aligned(table);
+  const FaultSink faults = context.fault_sink(op);
+  const auto run = [&](auto element, auto sum) {
+    using T = decltype(element);
+    using Sum = decltype(sum);
+    const auto* from = static_cast<const T*>(grad.data);
+    const auto* at = static_cast<const int32_t*>(index.i32());
+    auto* to = static_cast<Sum*>(table.data);
+    if (wide) {
+      launch<add_indexed_rows_kernel<T, Sum, true>>(how, pairs, at, count, from, to, table_rows, columns, faults);
+    } else {
+      launch<add_indexed_rows_kernel<T, Sum, false>>(how, pairs, at, count, from, to, table_rows, columns, faults);
+    }
   };
-  if (rows_aligned(grad) && rows_aligned(table)) {
-    run([](auto... arguments) { launch<add_indexed_rows_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<add_indexed_rows_kernel<false>>(arguments...); });
-  }
+  if (grad.dtype == DType::f32) return run(0.0f, 0.0f);
+  if (table.dtype == DType::f32) return run(bf16(), 0.0f);
+  run(bf16(), bf16());
 }
 
 }  // namespace cuda

@@ -37,5 +37,15 @@ LUFFY_INLINE Cache read_cache(const char* op, const Tensor& keys, const Tensor& 
   return cache;
 }
 
+// The arguments of kv-cache-append but for what `slots` holds. Returns the number of tokens.
+LUFFY_INLINE int64_t check_cache_rows(const char* op, const Cache& cache, const Tensor& k, const Tensor& v,
+                                      const Tensor& slots) {
+  const int64_t width = int64_t{cache.groups} * cache.dim;
+  check_rows(op, "k", k, DType::f32, -1, width);
+  check_rows(op, "v", v, DType::f32, k.shape[0], width);
+  check_vector(op, "slots", slots, DType::i32, k.shape[0]);
+  return k.shape[0];
+}
+
 }  // namespace LUFFY_BACKEND
 }  // namespace luffy

@@ -2,9 +2,9 @@
 // rows, over one chunk of logits in scratch memory.
 #include "linear-policy-loss.h"
 
+#include "linear-policy-loss-checks.h"
 #include "logits-policy-loss.h"
 #include "matmul.h"
-#include "policy-inputs.h"
 #include "ranges.h"
 #include "token-log-prob.h"
 
@@ -13,31 +13,8 @@ namespace LUFFY_BACKEND {
 
 namespace {
 
-// A chunk of logits takes about 4 Mi floats (16 MiB). With a large vocabulary that is few rows, and each chunk reads
-// the whole matrix three times, so no chunk has fewer than 64 (39 MB at 151,936 words). Neither number shows in a
-// log-probability: a row's bits depend on no other row.
+// A chunk of logits takes about 4 Mi floats (16 MiB).
 constexpr int64_t kChunkFloats = int64_t{4} << 20;
-constexpr int64_t kLeastRows = 64;
-constexpr int64_t kRowMultiple = 32;
-
-// Rows per chunk: chunks of nearly equal size, because a short last one would read the matrix for few rows.
-int64_t rows_per_chunk(int64_t rows, int64_t words) {
-  int64_t most = words > 0 ? kChunkFloats / words / kRowMultiple * kRowMultiple : rows;
-  if (most < kLeastRows) most = kLeastRows;
-  if (most >= rows) return rows;
-  const int64_t chunks = (rows + most - 1) / most;
-  const int64_t even = (rows + chunks - 1) / chunks;
-  return (even + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-}
-
-// Rows [begin, begin + count) of a vector or matrix; nothing of an argument that was not given.
-Tensor slice(const Tensor& t, int64_t begin, int64_t count) {
-  if (!t) return t;
-  Tensor part = t;
-  part.data = static_cast<char*>(t.data) + begin * t.row_stride * dtype_bytes(t.dtype);
-  part.shape[0] = count;
-  return part;
-}
 
 Tensor matrix(float* data, int64_t rows, int64_t columns) {
   Tensor t;
@@ -55,13 +32,13 @@ void for_each_chunk(Context& context, const Tensor& hidden, const Tensor& weight
   const int64_t rows = hidden.shape[0];
   const int64_t words = weight.shape[0];
   if (rows == 0) return;
-  const int64_t chunk = rows_per_chunk(rows, words);
+  const int64_t chunk = rows_per_chunk(rows, words, kChunkFloats);
   float* data = context.scratch<float>(chunk * words);
   const Context::ScratchMark mark = context.scratch_mark();
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const int64_t count = at_most(chunk, rows - begin);
     const Tensor logits = matrix(data, count, words);
-    matmul(context, slice(hidden, begin, count), weight, logits, false, true, false);
+    matmul(context, rows_of(hidden, begin, count), weight, logits, false, true, false);
     body(begin, count, logits);
     context.scratch_release(mark);
   }
@@ -81,11 +58,6 @@ void fill_zeros(const Tensor& t) {
   }
 }
 
-void check_product(const char* op, const Tensor& hidden, const Tensor& weight) {
-  check_rows(op, "hidden", hidden, DType::f32, -1, -1);
-  check_rows(op, "weight", weight, DType::f32, -1, hidden.shape[1]);
-}
-
 }  // namespace
 
 void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor tokens, double temperature,
@@ -93,20 +65,14 @@ void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor t
                         Tensor teacher_probs, PolicyObjective objective, Tensor log_probs, Tensor entropy,
                         Tensor grad_hidden, Tensor grad_weight, Tensor metrics) {
   const char* op = "linear-policy-loss";
-  check_product(op, hidden, weight);
-  const int64_t rows = hidden.shape[0];
   const PolicyInputs inputs = {old_log_probs, advantages, weights, kinds, ref_log_probs, teacher_probs};
-  check_tokens(op, tokens, rows, weight.shape[0]);
-  check_temperature(op, temperature);
-  check_policy_inputs(op, inputs, objective, rows);
-  check_vector(op, "logProbs", log_probs, DType::f32, rows);
-  check_vector(op, "entropy", entropy, DType::f32, rows);
-  check_rows(op, "gradHidden", grad_hidden, DType::f32, rows, hidden.shape[1]);
-  check_rows(op, "gradWeight", grad_weight, DType::f32, weight.shape[0], weight.shape[1]);
-  check_vector(op, "metrics", metrics, DType::f64, kMetricCount);
+  check_linear_policy_loss(op, hidden, weight, tokens, temperature, inputs, objective, log_probs, entropy, grad_hidden,
+                           grad_weight, metrics, DType::f32);
+  check_tokens(op, tokens, hidden.shape[0], weight.shape[0]);
+  check_policy_inputs(op, inputs, objective, hidden.shape[0]);
 
   for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
-    const auto part = [&](const Tensor& t) { return slice(t, begin, count); };
+    const auto part = [&](const Tensor& t) { return rows_of(t, begin, count); };
     logits_policy_loss(context, logits, part(tokens), temperature, part(old_log_probs), part(advantages), part(weights),
                        part(kinds), part(ref_log_probs), part(teacher_probs), objective, part(log_probs), part(entropy),
                        metrics);
@@ -122,16 +88,12 @@ void linear_policy_loss(Context& context, Tensor hidden, Tensor weight, Tensor t
 void linear_log_prob(Context& context, Tensor hidden, Tensor weight, Tensor tokens, double temperature,
                      Tensor log_probs, Tensor entropy) {
   const char* op = "linear-log-prob";
-  check_product(op, hidden, weight);
-  const int64_t rows = hidden.shape[0];
-  check_tokens(op, tokens, rows, weight.shape[0]);
-  check_temperature(op, temperature);
-  check_vector(op, "logProbs", log_probs, DType::f32, rows);
-  if (entropy) check_vector(op, "entropy", entropy, DType::f32, rows);
+  check_linear_log_prob(op, hidden, weight, tokens, temperature, log_probs, entropy, DType::f32);
+  check_tokens(op, tokens, hidden.shape[0], weight.shape[0]);
 
   for_each_chunk(context, hidden, weight, [&](int64_t begin, int64_t count, const Tensor& logits) {
-    token_log_prob_forward(context, logits, slice(tokens, begin, count), temperature, slice(log_probs, begin, count),
-                           slice(entropy, begin, count));
+    token_log_prob_forward(context, logits, rows_of(tokens, begin, count), temperature,
+                           rows_of(log_probs, begin, count), rows_of(entropy, begin, count));
   });
 }
 

@@ -1,7 +1,8 @@
 // linear-policy-loss: logits-policy-loss from hidden states and the output matrix, in chunks of rows, so that the logits
 // of a batch never exist at once: 6 FLOPs per (row, hidden, word) and memory that does not grow with R * V.
 //
-//   hidden[R, C], weight[V, C] float32; the other inputs as logits-policy-loss.
+//   hidden[R, C], weight[V, C] float32; on CUDA they, gradHidden and the logits may be bfloat16. The other inputs are those
+//   of logits-policy-loss.
 //   gradHidden[R, C] =, gradWeight[V, C] +=; logProbs[R] =, entropy[R] =; metrics[kMetricCount] float64 +=.
 //   linear_log_prob is its forward half: log-probabilities and entropy only, bit-equal to the above.
 #pragma once

@@ -3,7 +3,8 @@
 // ascending order.
 #include "linear.h"
 
-#include "matmul-product.h"
+#include "linear-product.h"
+#include "matmul-pack.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -63,78 +64,28 @@ void add_column_sums(Context& context, const Tensor& x, float* total) {
 }  // namespace
 
 void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor bias, Tensor out) {
-  check_rows("linear", "weight", weight, DType::f32, -1, -1);
-  const int64_t n = weight.shape[0];
-  const int64_t k = weight.shape[1];
-  check_rows("linear", "x", x, DType::f32, -1, k);
-  check_rows("linear", "out", out, DType::f32, x.shape[0], n);
-  if (packed) check_vector("linear", "packed", packed, DType::f32, linear_packed_size(n, k));
-  if (bias) check_vector("linear", "bias", bias, DType::f32, n);
-  Product product{};
-  product.m = x.shape[0];
-  product.n = n;
-  product.k = k;
-  product.a = x.f32();
-  product.a_stride = x.row_stride;
-  product.b = packed ? packed.f32() : weight.f32();
-  product.b_stride = weight.row_stride;
-  product.b_layout = packed ? BLayout::packed : BLayout::columns;
-  product.bias = bias ? bias.f32() : nullptr;
-  product.out = out.f32();
-  product.out_stride = out.row_stride;
+  Product product = linear_forward_product<float>(x, weight, bias, out);
+  if (packed) {
+    check_packed(weight, packed);
+    product.b = packed.f32();
+    product.b_layout = BLayout::packed;
+  }
   run_product(context, product);
 }
 
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {
-  check_rows("linear", "weight", weight, DType::f32, -1, -1);
-  const int64_t n = weight.shape[0];
-  const int64_t k = weight.shape[1];
-  check_rows("linear", "gradOut", grad_out, DType::f32, -1, n);
-  check_rows("linear", "gradX", grad_x, DType::f32, grad_out.shape[0], k);
-  Product product{};
-  product.m = grad_out.shape[0];
-  product.n = k;
-  product.k = n;
-  product.a = grad_out.f32();
-  product.a_stride = grad_out.row_stride;
-  product.b = weight.f32();
-  product.b_stride = weight.row_stride;
-  product.b_layout = BLayout::rows;
-  product.out = grad_x.f32();
-  product.out_stride = grad_x.row_stride;
-  product.accumulate = accumulate;
-  run_product(context, product);
+  run_product(context, linear_input_product<float>(grad_out, weight, grad_x, accumulate));
 }
 
 void linear_backward_weight(Context& context, Tensor grad_out, Tensor x, Tensor grad_weight, Tensor grad_bias) {
-  check_rows("linear", "gradWeight", grad_weight, DType::f32, -1, -1);
-  const int64_t n = grad_weight.shape[0];
-  const int64_t k = grad_weight.shape[1];
-  check_rows("linear", "gradOut", grad_out, DType::f32, -1, n);
-  check_rows("linear", "x", x, DType::f32, grad_out.shape[0], k);
-  if (grad_bias) check_vector("linear", "gradBias", grad_bias, DType::f32, n);
-  Product product{};
-  product.m = n;
-  product.n = k;
-  product.k = x.shape[0];
-  product.a = grad_out.f32();
-  product.a_stride = grad_out.row_stride;
-  product.a_transposed = true;
-  product.b = x.f32();
-  product.b_stride = x.row_stride;
-  product.b_layout = BLayout::rows;
-  product.out = grad_weight.f32();
-  product.out_stride = grad_weight.row_stride;
-  product.accumulate = true;
-  run_product(context, product);
+  run_product(context, linear_weight_product<float>(grad_out, x, grad_weight, grad_bias));
   if (grad_bias) add_column_sums(context, grad_out, grad_bias.f32());
 }
 
 void linear_pack(Context& context, Tensor weight, Tensor packed) {
-  check_rows("linear", "weight", weight, DType::f32, -1, -1);
+  check_packed(weight, packed);
   const int64_t n = weight.shape[0];
   const int64_t k = weight.shape[1];
-  check_vector("linear", "packed", packed, DType::f32, linear_packed_size(n, k));
   if (n > 0 && k > 0) pack_weight(context, weight.f32(), weight.row_stride, n, k, packed.f32());
 }
 

@@ -5,7 +5,9 @@
 //   backward_weight  gradWeight[N,K] += gradOut^T · x;  gradBias[N] += column sums of gradOut, when given
 //   pack             a copy of weight in the order the product reads it, for weights that stay the same over many
 //                    calls (decoding). Its size in floats is linear_packed_size(N, K); its layout is private.
-// All float32. x, out, gradOut, gradX may have strided rows. Saved for backward: x.
+// All float32; on CUDA also x, weight, bias, out, gradOut and gradX in bfloat16, where sums and the gradients of weight
+// and bias are float32 (matmul-bf16.cuh) and `packed` is empty. x, out, gradOut, gradX may have strided rows. Saved for
+// backward: x.
 #pragma once
 
 #include "../core/context.h"

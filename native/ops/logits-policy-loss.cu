@@ -12,8 +12,9 @@
 namespace luffy {
 namespace cuda {
 
+template <class T>
 struct LogitsLossCall {
-  float* logits;
+  T* logits;
   int64_t stride, columns;
   const int32_t* tokens;
   RowTemperature temperature;
@@ -23,6 +24,7 @@ struct LogitsLossCall {
   float* entropy;
   double* kept;  // metrics of the rows of this launch
   int64_t first, count;
+  FaultSink faults;
 };
 
 // What the second walk over a row needs: logit x becomes 2^y (slope y + constant), that of the token `chosen`.
@@ -31,20 +33,23 @@ struct RowGradient {
   bool masked;
 };
 
-// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN. As on the CPU the gradient is
+// Row i of the launch, by one thread; a token outside the vocabulary makes the row NaN, and leaves a fault. As on the CPU the gradient is
 // q (a + b log q) with q = e / sum and log q = y log(2) - log(sum), where a = (-g + share H) / temperature and b = share /
 // temperature; for the token 1 - q must not be a difference of rounded numbers.
-DEV void finish_row(const LogitsLossCall& call, int64_t i, const RowStatistics& row, RowGradient* gradient) {
+template <class T>
+DEV void finish_row(const LogitsLossCall<T>& call, int64_t i, const RowStatistics& row, RowGradient* gradient) {
   const int64_t r = call.first + i;
   const int64_t token = ld(call.tokens + r);
   const bool known = token >= 0 && token < call.columns;
+  if (!known) leave_fault(call.faults, FaultKind::token, r, static_cast<int32_t>(token), call.columns);
   const double temperature = call.temperature.exact;
   const double share = call.objective.entropy_share;
-  const double log_prob = known ? row_log_prob(row, ld(call.logits + r * call.stride + token), temperature) : NAN;
+  const double log_prob =
+      known ? row_log_prob(row, to_float(ld(call.logits + r * call.stride + token)), temperature) : NAN;
   const double entropy = known ? row_entropy(row) : NAN;
   st(call.log_probs + r, static_cast<float>(log_prob));
   st(call.entropy + r, static_cast<float>(entropy));
-  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob);
+  const TokenLoss<double> loss = row_loss(call.objective, call.inputs, r, log_prob, call.faults);
 
   const double a = (share * entropy - loss.gradient) / temperature;
   const double b = share / temperature;
@@ -57,16 +62,16 @@ DEV void finish_row(const LogitsLossCall& call, int64_t i, const RowStatistics& 
   keep_metrics(loss, static_cast<float>(entropy), call.kept, call.count, i);
 }
 
-template <int threads, bool wide>
+template <class T, int threads, bool wide>
 KERNEL(threads, threads == 32 ? 16 : 2)
-logits_policy_loss_kernel(const LogitsLossCall call) {
+logits_policy_loss_kernel(const LogitsLossCall<T> call) {
   constexpr int64_t step = 4 * threads;
   SHARED(RowScratch, scratch, 1);
   SHARED(RowGradient, shared_gradient, 1);
   const float factor = call.temperature.factor;
   const int64_t columns = call.columns;
   const int64_t r = call.first + blockIdx.x;
-  float* const x = call.logits + r * call.stride;
+  T* const x = call.logits + r * call.stride;
   const RowStatistics row = row_statistics<threads, wide>(x, columns, call.temperature.exact, factor, scratch);
   if (threadIdx.x == 0) finish_row(call, blockIdx.x, row, shared_gradient);
   __syncthreads();
@@ -105,23 +110,12 @@ logits_policy_loss_kernel(const LogitsLossCall call) {
   }
 }
 
-// run(threads, wide) with both as constants; the threads are those of token-log-prob for a row of this length.
-template <class Run>
-static void for_loss_kernel(int64_t columns, bool wide, Run&& run) {
-  using Short = std::integral_constant<int, 32>;
-  using Long = std::integral_constant<int, kRowBlock>;
-  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
-  if (columns <= kShortRow) return run(Short(), std::false_type());
-  if (wide) return run(Long(), std::true_type());
-  run(Long(), std::false_type());
-}
-
 void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double temperature, Tensor old_log_probs,
                         Tensor advantages, Tensor weights, Tensor kinds, Tensor ref_log_probs, Tensor teacher_probs,
                         PolicyObjective objective, Tensor log_probs, Tensor entropy, Tensor metrics) {
   const char* op = "logits-policy-loss";
   const PolicyInputs inputs = {old_log_probs, advantages, weights, kinds, ref_log_probs, teacher_probs};
-  check_rows(op, "logits", logits, DType::f32, -1, -1);
+  check_rows(op, "logits", logits, activation_dtype(logits), -1, -1);
   const int64_t rows = logits.shape[0];
   const int64_t columns = logits.shape[1];
   check_vector(op, "tokens", tokens, DType::i32, rows);
@@ -131,27 +125,32 @@ void logits_policy_loss(Context& context, Tensor logits, Tensor tokens, double t
   check_vector(op, "entropy", entropy, DType::f32, rows);
   check_vector(op, "metrics", metrics, DType::f64, kMetricCount);
 
-  LogitsLossCall call{};
-  call.logits = logits.f32();
-  call.stride = logits.row_stride;
-  call.columns = columns;
-  call.tokens = tokens.i32();
-  call.temperature = row_temperature(temperature);
-  call.objective = objective;
-  call.inputs = policy_rows(inputs);
-  call.log_probs = log_probs.f32();
-  call.entropy = entropy.f32();
   const int64_t most = rows < kRowsOfMetrics ? rows : kRowsOfMetrics;
-  call.kept = context.scratch<double>(most * kMetricCount);
-  for (call.first = 0; call.first < rows; call.first += kRowsOfMetrics) {
-    call.count = rows - call.first < kRowsOfMetrics ? rows - call.first : kRowsOfMetrics;
-    for_loss_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
-      constexpr int block = decltype(threads)::value;
-      const Launch how(dim3(static_cast<unsigned>(call.count)), dim3(block), 0, stream_of(context));
-      launch<logits_policy_loss_kernel<block, decltype(wide)::value>>(how, call);
-    });
-    add_metrics(context, call.kept, call.count, metrics.f64());
-  }
+  double* const kept = context.scratch<double>(most * kMetricCount);
+  for_activation(logits.dtype, [&](auto element) {
+    using T = decltype(element);
+    LogitsLossCall<T> call{};
+    call.logits = static_cast<T*>(logits.data);
+    call.stride = logits.row_stride;
+    call.columns = columns;
+    call.tokens = tokens.i32();
+    call.temperature = row_temperature(temperature);
+    call.objective = objective;
+    call.inputs = policy_rows(inputs);
+    call.log_probs = log_probs.f32();
+    call.entropy = entropy.f32();
+    call.kept = kept;
+    call.faults = context.fault_sink(FaultOp::logits_policy_loss);
+    for (call.first = 0; call.first < rows; call.first += kRowsOfMetrics) {
+      call.count = rows - call.first < kRowsOfMetrics ? rows - call.first : kRowsOfMetrics;
+      for_row_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
+        constexpr int block = decltype(threads)::value;
+        const Launch how(dim3(static_cast<unsigned>(call.count)), dim3(block), 0, stream_of(context));
+        launch<logits_policy_loss_kernel<T, block, decltype(wide)::value>>(how, call);
+      });
+      add_metrics(context, call.kept, call.count, metrics.f64());
+    }
+  });
 }
 
 }  // namespace cuda

@@ -1,6 +1,6 @@
 // logits-policy-loss: policy-loss from logits, fused, in place: nothing of size V besides the logits themselves.
 //
-//   logits[R, V] float32 in; on return d loss / d logits (rows of masked tokens: zeros). tokens[R] int32.
+//   logits[R, V] float32 (on CUDA also bfloat16) in; on return d loss / d logits (rows of masked tokens: zeros). tokens[R] int32.
 //   logProbs[R] =, entropy[R] = of softmax(logits / temperature), also for masked rows. The other arguments are
 //   those of policy-loss. The entropy bonus: loss -= entropyShare * H for every unmasked token; with q = softmax(z),
 //     d loss / d logit_v = (g (1[v = token] - q_v) + entropyShare q_v (log q_v + H)) / temperature,  g = d loss / d logProb.

@@ -3,7 +3,9 @@
 // side by side in memory (copy), or the k do (transpose in registers, kLanes x kLanes at a time).
 #pragma once
 
+#include "../core/context.h"
 #include "../core/simd.h"
+#include "matmul-tile.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -172,6 +174,11 @@ void pack(const Source& source, int64_t first, int64_t end, float* to) {
     pack_copy<Width>(source, first, end, to);
   }
 }
+
+// weight[N,K] as vectors of kLanes outputs, [vector][K][kLanes], zero beyond N, up to a whole panel: each vector's part
+// is one run of memory, which few rows meet at the speed of memory.
+void pack_weight(Context& context, const float* weight, int64_t stride, int64_t n, int64_t k, float* packed);
+LUFFY_INLINE int64_t packed_weight_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * k; }
 
 }  // namespace LUFFY_BACKEND
 }  // namespace luffy

@@ -395,26 +395,7 @@ void pack_weight(Context& context, const float* weight, int64_t stride, int64_t 
 }
 
 void matmul(Context& context, Tensor a, Tensor b, Tensor out, bool transpose_a, bool transpose_b, bool accumulate) {
-  check_rows("matmul", "out", out, DType::f32, -1, -1);
-  const int64_t m = out.shape[0];
-  const int64_t n = out.shape[1];
-  const int64_t k = transpose_a ? a.shape[0] : a.shape[1];
-  check_rows("matmul", "a", a, DType::f32, transpose_a ? k : m, transpose_a ? m : k);
-  check_rows("matmul", "b", b, DType::f32, transpose_b ? n : k, transpose_b ? k : n);
-  Product product{};
-  product.m = m;
-  product.n = n;
-  product.k = k;
-  product.a = a.f32();
-  product.a_stride = a.row_stride;
-  product.a_transposed = transpose_a;
-  product.b = b.f32();
-  product.b_stride = b.row_stride;
-  product.b_layout = transpose_b ? BLayout::columns : BLayout::rows;
-  product.out = out.f32();
-  product.out_stride = out.row_stride;
-  product.accumulate = accumulate;
-  run_product(context, product);
+  run_product(context, matmul_product<float, float>(a, b, out, transpose_a, transpose_b, accumulate));
 }
 
 }  // namespace LUFFY_BACKEND

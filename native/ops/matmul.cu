@@ -1,4 +1,4 @@
-// matmul on CUDA: float32 by plain fused multiply-adds. See matmul.h and matmul-product.cuh.
+// matmul on CUDA: float32 by plain fused multiply-adds. See matmul.h and matmul-product.h.
 //
 // A block of threads computes one tile of out. Slices of 16 k of both operands come to shared memory by cp.async, some
 // slices ahead of the one being multiplied, in the order in which they are stored; each thread holds a part of the tile
@@ -9,7 +9,7 @@
 // Bound by: large tiles by arithmetic (128 x 128: 32 multiply-adds per byte brought in); up to 32 rows by reading B once.
 #include "matmul.h"
 
-#include "matmul-blocks.h"
+#include "matmul-bf16.cuh"
 #include "matmul-product.cuh"
 
 namespace luffy {
@@ -347,7 +347,7 @@ static bool is_aligned(const float* data, int64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
 }
 
-static void combine(const Context& context, const MatrixProduct& product, const float* parts, int64_t count, bool add,
+static void combine(const Context& context, const Product& product, const float* parts, int64_t count, bool add,
                     const float* bias) {
   const int64_t blocks = tiles_over(product.m * product.n, kCombineBlock);
   const int64_t most = multiprocessors() * 64;
@@ -365,9 +365,9 @@ static void start(const Context& context, const MatmulCall& call, int64_t splits
 }
 
 template <class Tile>
-static void run_tiles(Context& context, const MatrixProduct& product) {
+static void run_tiles(Context& context, const Product& product) {
   const bool a_along = !product.a_transposed;
-  const bool b_along = product.b_transposed;
+  const bool b_along = product.b_layout == BLayout::columns;
   MatmulCall call{};
   call.a = {product.a, product.a_stride, product.m, is_aligned(product.a, product.a_stride)};
   call.b = {product.b, product.b_stride, product.n, is_aligned(product.b, product.b_stride)};
@@ -411,7 +411,7 @@ static void run_tiles(Context& context, const MatrixProduct& product) {
   context.scratch_release(mark);
 }
 
-void run_matrix_product(Context& context, const MatrixProduct& product) {
+void run_product(Context& context, const Product& product) {
   if (product.m == 0 || product.n == 0) return;
   if (product.k == 0) return combine(context, product, nullptr, 0, product.accumulate, product.bias);
   if (product.m <= FlatTile::rows) return run_tiles<FlatTile>(context, product);
@@ -426,26 +426,11 @@ void run_matrix_product(Context& context, const MatrixProduct& product) {
 }
 
 void matmul(Context& context, Tensor a, Tensor b, Tensor out, bool transpose_a, bool transpose_b, bool accumulate) {
-  check_rows("matmul", "out", out, DType::f32, -1, -1);
-  const int64_t m = out.shape[0];
-  const int64_t n = out.shape[1];
-  const int64_t k = transpose_a ? a.shape[0] : a.shape[1];
-  check_rows("matmul", "a", a, DType::f32, transpose_a ? k : m, transpose_a ? m : k);
-  check_rows("matmul", "b", b, DType::f32, transpose_b ? n : k, transpose_b ? k : n);
-  MatrixProduct product{};
-  product.m = m;
-  product.n = n;
-  product.k = k;
-  product.a = a.f32();
-  product.a_stride = a.row_stride;
-  product.a_transposed = transpose_a;
-  product.b = b.f32();
-  product.b_stride = b.row_stride;
-  product.b_transposed = transpose_b;
-  product.out = out.f32();
-  product.out_stride = out.row_stride;
-  product.accumulate = accumulate;
-  run_matrix_product(context, product);
+  if (a.dtype != DType::bf16)
+    return run_product(context, matmul_product<float, float>(a, b, out, transpose_a, transpose_b, accumulate));
+  if (out.dtype == DType::bf16)
+    return run_product(context, matmul_product<bf16, bf16>(a, b, out, transpose_a, transpose_b, accumulate));
+  run_product(context, matmul_product<bf16, float>(a, b, out, transpose_a, transpose_b, accumulate));
 }
 
 }  // namespace cuda

@@ -16,10 +16,10 @@ constexpr int kMetricRows = 1024;  // in shared memory at a time
 
 KERNEL(kPolicyBlock)
 policy_loss_kernel(PolicyObjective objective, PolicyRows inputs, const float* log_probs, int64_t first, int64_t count,
-                   float* grad_log_probs, double* kept) {
+                   float* grad_log_probs, double* kept, FaultSink faults) {
   const int64_t i = int64_t{blockIdx.x} * kPolicyBlock + threadIdx.x;
   if (i >= count) return;
-  const TokenLoss<double> loss = row_loss(objective, inputs, first + i, ld(log_probs + first + i));
+  const TokenLoss<double> loss = row_loss(objective, inputs, first + i, ld(log_probs + first + i), faults);
   st(grad_log_probs + first + i, static_cast<float>(loss.gradient));
   keep_metrics(loss, 0.0f, kept, count, i);
 }
@@ -69,7 +69,7 @@ void policy_loss(Context& context, Tensor log_probs, Tensor old_log_probs, Tenso
     const auto blocks = static_cast<unsigned>((count + kPolicyBlock - 1) / kPolicyBlock);
     launch<policy_loss_kernel>(Launch(dim3(blocks), dim3(kPolicyBlock), 0, static_cast<cudaStream_t>(context.stream)),
                                objective, policy_rows(inputs), static_cast<const float*>(log_probs.f32()), first, count,
-                               grad_log_probs.f32(), kept);
+                               grad_log_probs.f32(), kept, context.fault_sink(FaultOp::policy_loss));
     add_metrics(context, kept, count, metrics.f64());
   }
 }

@@ -11,10 +11,12 @@
 namespace luffy {
 namespace cuda {
 
-// A kind that there is not makes its row NaN, which the sums then show.
-DEV TokenLoss<double> row_loss(const PolicyObjective& objective, const PolicyRows& rows, int64_t r, double log_prob) {
+// A kind that there is not leaves a fault, and makes its row NaN.
+DEV TokenLoss<double> row_loss(const PolicyObjective& objective, const PolicyRows& rows, int64_t r, double log_prob,
+                               const FaultSink& faults) {
   TokenInput<double> input = token_input(rows, r, log_prob);
   if (input.kind > kSupervised) {
+    leave_fault(faults, FaultKind::token_kind, r, input.kind);
     input = {};
     input.kind = kSupervised;
     input.log_prob = input.weight = NAN;

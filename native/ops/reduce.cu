@@ -66,10 +66,10 @@ reduce_partials_kernel(const double* partial, int64_t count, double* out) {
 }
 
 // out = a + b over rows of `columns`; one row when everything is contiguous.
-template <bool wide>
+template <class T, bool wide>
 KERNEL(kAddBlock)
-add_rows_kernel(const float* a, int64_t a_stride, const float* b, int64_t b_stride, float* out, int64_t out_stride,
-                int64_t rows, int64_t columns) {
+add_rows_kernel(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* out, int64_t out_stride, int64_t rows,
+                int64_t columns) {
   const int64_t fours = (columns + 3) / 4;
   for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
     const int64_t row = rows == 1 ? 0 : i / fours;
@@ -120,9 +120,10 @@ void reduce(Context& context, Tensor x, int64_t reduction, Tensor out) {
 }
 
 void add_rows(Context& context, Tensor a, Tensor b, Tensor out) {
-  check_rows("add", "a", a, DType::f32, -1, -1);
-  check_rows("add", "b", b, DType::f32, a.shape[0], a.shape[1]);
-  check_rows("add", "out", out, DType::f32, a.shape[0], a.shape[1]);
+  const DType dtype = activation_dtype(a);
+  check_rows("add", "a", a, dtype, -1, -1);
+  check_rows("add", "b", b, dtype, a.shape[0], a.shape[1]);
+  check_rows("add", "out", out, dtype, a.shape[0], a.shape[1]);
   if (a.size() == 0) return;
   const bool flat = a.contiguous() && b.contiguous() && out.contiguous();
   const int64_t rows = flat ? 1 : a.shape[0];
@@ -130,15 +131,18 @@ void add_rows(Context& context, Tensor a, Tensor b, Tensor out) {
   if (flat) a.shape[0] = b.shape[0] = out.shape[0] = 1;
   const bool wide = rows_aligned(a) && rows_aligned(b) && rows_aligned(out);
   const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kAddBlock)), dim3(kAddBlock), 0, stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, static_cast<const float*>(a.f32()), a.row_stride, static_cast<const float*>(b.f32()), b.row_stride,
-           out.f32(), out.row_stride, rows, columns);
-  };
-  if (wide) {
-    run([](auto... arguments) { launch<add_rows_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<add_rows_kernel<false>>(arguments...); });
-  }
+  for_activation(dtype, [&](auto element) {
+    using T = decltype(element);
+    const auto run = [&](auto kernel) {
+      kernel(how, static_cast<const T*>(a.data), a.row_stride, static_cast<const T*>(b.data), b.row_stride,
+             static_cast<T*>(out.data), out.row_stride, rows, columns);
+    };
+    if (wide) {
+      run([](auto... arguments) { launch<add_rows_kernel<T, true>>(arguments...); });
+    } else {
+      run([](auto... arguments) { launch<add_rows_kernel<T, false>>(arguments...); });
+    }
+  });
 }
 
 }  // namespace cuda

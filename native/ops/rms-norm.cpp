@@ -4,10 +4,9 @@
 // vectors that remain go to the first one; then (s0 + s1) + (s2 + s3), then the lanes. C alone decides the order.
 #include "rms-norm.h"
 
-#include <cinttypes>
-
 #include "../core/simd.h"
 #include "ranges.h"
+#include "rms-norm-checks.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -126,27 +125,13 @@ void add_partial_sums(Context& context, const float* partial, int64_t chunks, fl
   });
 }
 
-int64_t check_groups(const Tensor& x, const Tensor& weight) {
-  check_rows("rms-norm", "x", x, DType::f32, -1, -1);
-  check_vector("rms-norm", "weight", weight, DType::f32, -1);
-  const int64_t columns = weight.shape[0];
-  LUFFY_CHECK(columns > 0 && x.shape[1] % columns == 0,
-              "rms-norm: rows of %" PRId64 " numbers are no whole groups of %" PRId64 " weights", x.shape[1], columns);
-  return x.shape[1] / columns;
-}
-
 }  // namespace
 
 void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum,
                       Tensor out, Tensor rstd) {
-  const int64_t groups = check_groups(x, weight);
+  const int64_t groups = check_rms_norm_forward(x, residual, weight, epsilon, sum, out, rstd, DType::f32);
   const int64_t rows = x.shape[0];
   const int64_t row_size = x.shape[1];
-  if (residual) check_rows("rms-norm", "residual", residual, DType::f32, rows, row_size);
-  if (sum) check_rows("rms-norm", "sum", sum, DType::f32, rows, row_size);
-  check_rows("rms-norm", "out", out, DType::f32, rows, row_size);
-  if (rstd) check_vector("rms-norm", "rstd", rstd, DType::f32, rows * groups);
-  LUFFY_CHECK(epsilon >= 0, "rms-norm: epsilon is %g", epsilon);
 
   const int64_t columns = weight.shape[0];
   const int64_t ahead = prefetch_distance(row_size, x.row_stride);
@@ -167,15 +152,10 @@ void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight
 
 void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weight, Tensor rstd, Tensor grad_sum,
                        Tensor grad_x, Tensor grad_weight) {
-  const int64_t groups = check_groups(s, weight);
+  const int64_t groups = check_rms_norm_backward(grad_out, s, weight, rstd, grad_sum, grad_x, grad_weight, DType::f32);
   const int64_t rows = s.shape[0];
   const int64_t row_size = s.shape[1];
   const int64_t columns = weight.shape[0];
-  check_rows("rms-norm", "gradOut", grad_out, DType::f32, rows, row_size);
-  check_vector("rms-norm", "rstd", rstd, DType::f32, rows * groups);
-  if (grad_sum) check_rows("rms-norm", "gradSum", grad_sum, DType::f32, rows, row_size);
-  check_rows("rms-norm", "gradX", grad_x, DType::f32, rows, row_size);
-  check_vector("rms-norm", "gradWeight", grad_weight, DType::f32, columns);
   if (rows == 0 || groups == 0) return;
 
   int64_t grain = task_rows(row_size);

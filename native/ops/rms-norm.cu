@@ -3,6 +3,7 @@
 #include <cinttypes>
 
 #include "../core/cu.cuh"
+#include "rms-norm-checks.h"
 #include "rms-norm.cuh"
 #include "rms-norm.h"
 
@@ -338,27 +339,14 @@ void rms_norm_backward_kernel_launch(const RmsNormBackwardArgs& args, cudaStream
     backward<float>(args, stream);
 }
 
-// Groups of weight's size in a row of x.
-static int64_t check_groups(const Tensor& x, const Tensor& weight) {
-  check_rows("rms-norm", "x", x, DType::f32, -1, -1);
-  check_vector("rms-norm", "weight", weight, DType::f32, -1);
-  const int64_t columns = weight.shape[0];
-  LUFFY_CHECK(columns > 0 && x.shape[1] % columns == 0,
-              "rms-norm: rows of %" PRId64 " numbers are no whole groups of %" PRId64 " weights", x.shape[1], columns);
-  return x.shape[1] / columns;
-}
-
 void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight, double epsilon, Tensor sum,
                       Tensor out, Tensor rstd) {
+  const DType dtype = x.dtype == DType::bf16 ? DType::bf16 : DType::f32;
   RmsNormForwardArgs args{};
-  args.groups = check_groups(x, weight);
+  args.bf16 = dtype == DType::bf16;
+  args.groups = check_rms_norm_forward(x, residual, weight, epsilon, sum, out, rstd, dtype);
   args.rows = x.shape[0];
   args.columns = weight.shape[0];
-  if (residual) check_rows("rms-norm", "residual", residual, DType::f32, args.rows, x.shape[1]);
-  if (sum) check_rows("rms-norm", "sum", sum, DType::f32, args.rows, x.shape[1]);
-  check_rows("rms-norm", "out", out, DType::f32, args.rows, x.shape[1]);
-  if (rstd) check_vector("rms-norm", "rstd", rstd, DType::f32, args.rows * args.groups);
-  LUFFY_CHECK(epsilon >= 0, "rms-norm: epsilon is %g", epsilon);
   args.x = x.data;
   args.residual = residual.data;
   args.weight = weight.data;
@@ -375,15 +363,12 @@ void rms_norm_forward(Context& context, Tensor x, Tensor residual, Tensor weight
 
 void rms_norm_backward(Context& context, Tensor grad_out, Tensor s, Tensor weight, Tensor rstd, Tensor grad_sum,
                        Tensor grad_x, Tensor grad_weight) {
+  const DType dtype = s.dtype == DType::bf16 ? DType::bf16 : DType::f32;
   RmsNormBackwardArgs args{};
-  args.groups = check_groups(s, weight);
+  args.bf16 = dtype == DType::bf16;
+  args.groups = check_rms_norm_backward(grad_out, s, weight, rstd, grad_sum, grad_x, grad_weight, dtype);
   args.rows = s.shape[0];
   args.columns = weight.shape[0];
-  check_rows("rms-norm", "gradOut", grad_out, DType::f32, args.rows, s.shape[1]);
-  check_vector("rms-norm", "rstd", rstd, DType::f32, args.rows * args.groups);
-  if (grad_sum) check_rows("rms-norm", "gradSum", grad_sum, DType::f32, args.rows, s.shape[1]);
-  check_rows("rms-norm", "gradX", grad_x, DType::f32, args.rows, s.shape[1]);
-  check_vector("rms-norm", "gradWeight", grad_weight, DType::f32, args.columns);
   args.grad_out = grad_out.data;
   args.s = s.data;
   args.weight = weight.data;

@@ -1,6 +1,6 @@
 // rms-norm: out = s / sqrt(mean(s^2) + epsilon) * weight, with s = x + residual (s = x without a residual).
 //
-//   x[T, G*C] float32, weight[C]; each row of x holds G groups of C numbers and every group is normalised by itself
+//   x[T, G*C], weight[C] float32 (on CUDA also bfloat16, with rstd and gradWeight in float32); each row of x holds G groups of C numbers and every group is normalised by itself
 //   (G = 1: the block norms; G = number of heads: Qwen3's query and key norms). rstd[T*G] float32 is saved.
 //   forward    sum = s when given (may be x or residual itself); out = (may be x when sum is not needed); rstd =.
 //   backward   from s, weight, rstd, gradOut and, when given, gradSum (the gradient that reaches s by other paths):

@@ -13,11 +13,11 @@ namespace cuda {
 
 constexpr int kRopeBlock = 256;
 
-// A position that is not in the tables gives NaN.
-template <bool wide>
+// A position that is not in the tables gives NaN, and leaves a fault.
+template <class T, bool wide>
 KERNEL(kRopeBlock)
-rope_kernel(float* x, int64_t stride, const int32_t* positions, const float* cosine, const float* sine,
-            int64_t table_rows, int64_t rows, int64_t heads, int64_t half, float sign) {
+rope_kernel(T* x, int64_t stride, const int32_t* positions, const float* cosine, const float* sine, int64_t table_rows,
+            int64_t rows, int64_t heads, int64_t half, float sign, FaultSink faults) {
   const int64_t fours = (half + 3) / 4;
   for (int64_t i = grid_thread(); i < rows * heads * fours; i += grid_step()) {
     const int64_t row = i / (heads * fours);
@@ -26,7 +26,7 @@ rope_kernel(float* x, int64_t stride, const int32_t* positions, const float* cos
     const int64_t pair = 4 * (place - head * fours);
     const int64_t left = half - pair;
     const int64_t position = ld(positions + row);
-    float* p = x + row * stride + head * 2 * half + pair;
+    T* p = x + row * stride + head * 2 * half + pair;
     Pack<float> first{{NAN, NAN, NAN, NAN}};
     Pack<float> second = first;
     if (position >= 0 && position < table_rows) {
@@ -42,6 +42,8 @@ rope_kernel(float* x, int64_t stride, const int32_t* positions, const float* cos
         second.at[j] = fmaf(first.at[j], turn, second.at[j] * c.at[j]);
         first.at[j] = rotated;
       }
+    } else if (place == 0) {
+      leave_fault(faults, FaultKind::index, row, static_cast<int32_t>(position), table_rows);
     }
     store_four<wide>(p, left, first);
     store_four<wide>(p + half, left, second);
@@ -49,7 +51,7 @@ rope_kernel(float* x, int64_t stride, const int32_t* positions, const float* cos
 }
 
 void rope(Context& context, Tensor x, Tensor positions, Tensor cosine, Tensor sine, bool inverse) {
-  check_rows("rope", "x", x, DType::f32, -1, -1);
+  check_rows("rope", "x", x, activation_dtype(x), -1, -1);
   check_vector("rope", "positions", positions, DType::i32, x.shape[0]);
   check_matrix("rope", "cosine", cosine, DType::f32, -1, -1);
   check_matrix("rope", "sine", sine, DType::f32, cosine.shape[0], cosine.shape[1]);
@@ -62,16 +64,19 @@ void rope(Context& context, Tensor x, Tensor positions, Tensor cosine, Tensor si
   const bool wide = half % 4 == 0 && rows_aligned(x) && rows_aligned(cosine) && rows_aligned(sine);
   const int64_t items = x.shape[0] * heads * ((half + 3) / 4);
   const Launch how(dim3(blocks_for(items, kRopeBlock)), dim3(kRopeBlock), 0, stream_of(context));
-  const auto run = [&](auto kernel) {
-    kernel(how, x.f32(), x.row_stride, static_cast<const int32_t*>(positions.i32()),
-           static_cast<const float*>(cosine.f32()), static_cast<const float*>(sine.f32()), cosine.shape[0], x.shape[0],
-           heads, half, inverse ? -1.0f : 1.0f);
-  };
-  if (wide) {
-    run([](auto... arguments) { launch<rope_kernel<true>>(arguments...); });
-  } else {
-    run([](auto... arguments) { launch<rope_kernel<false>>(arguments...); });
-  }
+  for_activation(x.dtype, [&](auto element) {
+    using T = decltype(element);
+    const auto run = [&](auto kernel) {
+      kernel(how, static_cast<T*>(x.data), x.row_stride, static_cast<const int32_t*>(positions.i32()),
+             static_cast<const float*>(cosine.f32()), static_cast<const float*>(sine.f32()), cosine.shape[0],
+             x.shape[0], heads, half, inverse ? -1.0f : 1.0f, context.fault_sink(FaultOp::rope));
+    };
+    if (wide) {
+      run([](auto... arguments) { launch<rope_kernel<T, true>>(arguments...); });
+    } else {
+      run([](auto... arguments) { launch<rope_kernel<T, false>>(arguments...); });
+    }
+  });
 }
 
 }  // namespace cuda

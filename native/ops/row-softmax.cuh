@@ -137,9 +137,8 @@ DEV RowStatistics join_parts(const RowPart& part, double temperature, RowScratch
 }
 
 // Statistics of x[columns] by a block of `threads`. Thread t has the logits 4 (t + threads k) and the three after it.
-template <int threads, bool wide>
-DEV RowStatistics row_statistics(const float* x, int64_t columns, double temperature, float factor,
-                                 RowScratch* scratch) {
+template <int threads, bool wide, class T>
+DEV RowStatistics row_statistics(const T* x, int64_t columns, double temperature, float factor, RowScratch* scratch) {
   constexpr int fours = 4;
   constexpr int64_t step = 4 * threads;
   RowPart part;
@@ -156,6 +155,17 @@ DEV RowStatistics row_statistics(const float* x, int64_t columns, double tempera
     add_to_part(part, one, factor);
   }
   return join_parts<threads>(part, temperature, scratch);
+}
+
+// run(threads, wide) with both as constants: the threads of a row of this length are the same in every kernel.
+template <class Run>
+static inline void for_row_kernel(int64_t columns, bool wide, Run&& run) {
+  using Short = std::integral_constant<int, 32>;
+  using Long = std::integral_constant<int, kRowBlock>;
+  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
+  if (columns <= kShortRow) return run(Short(), std::false_type());
+  if (wide) return run(Long(), std::true_type());
+  run(Long(), std::false_type());
 }
 
 }  // namespace cuda

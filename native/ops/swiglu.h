@@ -1,6 +1,6 @@
 // swiglu: out = silu(gate) * up, silu(g) = g / (1 + e^-g).
 //
-//   gateUp[T, 2F] float32 (gate in the first F columns, up in the last F), out[T, F] (=).
+//   gateUp[T, 2F] float32, on CUDA all may be bfloat16 (gate in the first F columns, up in the last F), out[T, F] (=).
 //   backward: gradGateUp[T, 2F] = (may be gateUp itself) from gradOut[T, F] and gateUp.
 #pragma once
 

@@ -11,19 +11,20 @@
 namespace luffy {
 namespace cuda {
 
-// A token outside the vocabulary makes its row NaN.
-template <int threads, bool wide>
+// A token outside the vocabulary makes its row NaN, and leaves a fault.
+template <class T, int threads, bool wide>
 KERNEL(threads)
-token_log_prob_forward_kernel(const float* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
-                              double temperature, float factor, float* log_probs, float* entropy) {
+token_log_prob_forward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
+                              double temperature, float factor, float* log_probs, float* entropy, FaultSink faults) {
   SHARED(RowScratch, scratch, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
-    const float* x = logits + r * stride;
+    const T* x = logits + r * stride;
     const RowStatistics row = row_statistics<threads, wide>(x, columns, temperature, factor, scratch);
     if (threadIdx.x == 0) {
       const int64_t token = ld(tokens + r);
       const bool known = token >= 0 && token < columns;
-      st(log_probs + r, known ? static_cast<float>(row_log_prob(row, ld(x + token), temperature)) : NAN);
+      if (!known) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
+      st(log_probs + r, known ? static_cast<float>(row_log_prob(row, to_float(ld(x + token)), temperature)) : NAN);
       if (entropy != nullptr) st(entropy + r, known ? static_cast<float>(row_entropy(row)) : NAN);
     }
     __syncthreads();
@@ -31,20 +32,21 @@ token_log_prob_forward_kernel(const float* logits, int64_t stride, const int32_t
 }
 
 // Each thread writes what it has read itself, so that grad_logits may be logits.
-template <int threads, bool wide>
+template <class T, int threads, bool wide>
 KERNEL(threads)
-token_log_prob_backward_kernel(const float* logits, int64_t stride, const int32_t* tokens, int64_t rows,
-                               int64_t columns, double temperature, float factor, const float* grad_log_probs,
-                               float* grad_logits, int64_t grad_stride) {
+token_log_prob_backward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
+                               double temperature, float factor, const float* grad_log_probs, T* grad_logits,
+                               int64_t grad_stride, FaultSink faults) {
   constexpr int64_t step = 4 * threads;
   SHARED(RowScratch, scratch, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
-    const float* x = logits + r * stride;
-    float* out = grad_logits + r * grad_stride;
+    const T* x = logits + r * stride;
+    T* out = grad_logits + r * grad_stride;
     const RowStatistics row = row_statistics<threads, wide>(x, columns, temperature, factor, scratch);
     const int64_t token = ld(tokens + r);
     const double g = ld(grad_log_probs + r);
     const bool known = token >= 0 && token < columns;
+    if (!known && threadIdx.x == 0) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
     const float scale = known ? static_cast<float>(-g / temperature / row.sum) : NAN;
     const int64_t first = 4 * static_cast<int64_t>(threadIdx.x);
     for (int64_t i = first + (columns - 1) / step * step; i >= first; i -= step) {
@@ -65,21 +67,11 @@ token_log_prob_backward_kernel(const float* logits, int64_t stride, const int32_
   }
 }
 
-// run(threads, wide) with both as constants.
-template <class Run>
-static void for_row_kernel(int64_t columns, bool wide, Run&& run) {
-  using Short = std::integral_constant<int, 32>;
-  using Long = std::integral_constant<int, kRowBlock>;
-  if (columns <= kShortRow && wide) return run(Short(), std::true_type());
-  if (columns <= kShortRow) return run(Short(), std::false_type());
-  if (wide) return run(Long(), std::true_type());
-  run(Long(), std::false_type());
-}
-
 void token_log_prob_forward(Context& context, Tensor logits, Tensor tokens, double temperature, Tensor log_probs,
                             Tensor entropy) {
   const char* op = "token-log-prob";
-  check_rows(op, "logits", logits, DType::f32, -1, -1);
+  const DType dtype = activation_dtype(logits);
+  check_rows(op, "logits", logits, dtype, -1, -1);
   const int64_t rows = logits.shape[0];
   const int64_t columns = logits.shape[1];
   check_vector(op, "tokens", tokens, DType::i32, rows);
@@ -89,35 +81,44 @@ void token_log_prob_forward(Context& context, Tensor logits, Tensor tokens, doub
   if (rows == 0) return;
 
   const RowTemperature scale = row_temperature(temperature);
-  for_row_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
-    constexpr int block = decltype(threads)::value;
-    const Launch how(dim3(blocks_for(rows, 1)), dim3(block), 0, stream_of(context));
-    launch<token_log_prob_forward_kernel<block, decltype(wide)::value>>(
-        how, static_cast<const float*>(logits.f32()), logits.row_stride, static_cast<const int32_t*>(tokens.i32()),
-        rows, columns, scale.exact, scale.factor, log_probs.f32(), entropy.f32());
+  for_activation(dtype, [&](auto element) {
+    using T = decltype(element);
+    for_row_kernel(columns, rows_aligned(logits), [&](auto threads, auto wide) {
+      constexpr int block = decltype(threads)::value;
+      const Launch how(dim3(blocks_for(rows, 1)), dim3(block), 0, stream_of(context));
+      launch<token_log_prob_forward_kernel<T, block, decltype(wide)::value>>(
+          how, static_cast<const T*>(logits.data), logits.row_stride, static_cast<const int32_t*>(tokens.i32()), rows,
+          columns, scale.exact, scale.factor, log_probs.f32(), entropy.f32(),
+          context.fault_sink(FaultOp::token_log_prob));
+    });
   });
 }
 
 void token_log_prob_backward(Context& context, Tensor logits, Tensor tokens, double temperature, Tensor grad_log_probs,
                              Tensor grad_logits) {
   const char* op = "token-log-prob (backward)";
-  check_rows(op, "logits", logits, DType::f32, -1, -1);
+  const DType dtype = activation_dtype(logits);
+  check_rows(op, "logits", logits, dtype, -1, -1);
   const int64_t rows = logits.shape[0];
   const int64_t columns = logits.shape[1];
   check_vector(op, "tokens", tokens, DType::i32, rows);
   check_temperature(op, temperature);
   check_vector(op, "gradLogProbs", grad_log_probs, DType::f32, rows);
-  check_rows(op, "gradLogits", grad_logits, DType::f32, rows, columns);
+  check_rows(op, "gradLogits", grad_logits, dtype, rows, columns);
   if (rows == 0 || columns == 0) return;
 
   const RowTemperature scale = row_temperature(temperature);
-  for_row_kernel(columns, rows_aligned(logits) && rows_aligned(grad_logits), [&](auto threads, auto wide) {
-    constexpr int block = decltype(threads)::value;
-    const Launch how(dim3(blocks_for(rows, 1)), dim3(block), 0, stream_of(context));
-    launch<token_log_prob_backward_kernel<block, decltype(wide)::value>>(
-        how, static_cast<const float*>(logits.f32()), logits.row_stride, static_cast<const int32_t*>(tokens.i32()),
-        rows, columns, scale.exact, scale.factor, static_cast<const float*>(grad_log_probs.f32()), grad_logits.f32(),
-        grad_logits.row_stride);
+  for_activation(dtype, [&](auto element) {
+    using T = decltype(element);
+    for_row_kernel(columns, rows_aligned(logits) && rows_aligned(grad_logits), [&](auto threads, auto wide) {
+      constexpr int block = decltype(threads)::value;
+      const Launch how(dim3(blocks_for(rows, 1)), dim3(block), 0, stream_of(context));
+      launch<token_log_prob_backward_kernel<T, block, decltype(wide)::value>>(
+          how, static_cast<const T*>(logits.data), logits.row_stride, static_cast<const int32_t*>(tokens.i32()), rows,
+          columns, scale.exact, scale.factor, static_cast<const float*>(grad_log_probs.f32()),
+          static_cast<T*>(grad_logits.data), grad_logits.row_stride,
+          context.fault_sink(FaultOp::token_log_prob_backward));
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 // Cases of embedding and gather-rows: rows picked by index, and gradients added back in ascending order.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, int32, integers, normal, type OpCase } from './case.js'
 
 /** The sums of a backward pass: float32 additions in ascending order, hence known to the bit. */
@@ -94,3 +95,12 @@ export const cases: readonly OpCase[] = [
   forwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
   backwardCase({ tokens: 67, vocabulary: 1009, c: 260 }),
 ]
+
+/** The gradient of the table is float32. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...sizes.slice(0, 4),
+  { tokens: 67, vocabulary: 5, c: 36 },
+].flatMap(size => [
+  bfloat16Case(forwardCase(size), ['table', 'out']),
+  bfloat16Case(backwardCase(size), ['gradOut']),
+])

@@ -1,4 +1,5 @@
 // Cases of gather-rows: rows picked by index (float32 and int32), and gradients added back.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, integers, normal, type OpCase } from './case.js'
 import { addRowsByIndex, pickRows } from './embedding.js'
 
@@ -70,4 +71,12 @@ export const cases: readonly OpCase[] = sizes.flatMap(size => [
   forwardCase(size),
   forwardCase({ ...size, dtype: 'int32' }),
   backwardCase(size),
+])
+
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...sizes.slice(0, 3),
+  { rows: 41, picked: 67, c: 132 },
+].flatMap(size => [
+  bfloat16Case(forwardCase(size), ['x', 'out']),
+  bfloat16Case(backwardCase(size), ['gradOut', 'gradX']),
 ])

@@ -1,4 +1,5 @@
 // Cases of linear-policy-loss and of its forward half: the token objective from hidden states and the output matrix.
+import { type Bfloat16Case, bfloat16Case, type Rounding, toBfloat16 } from './bfloat16.js'
 import { dataOf, type HostTensors, integers, normal, type OpCase } from './case.js'
 import { type LogitsLossSizes, logitsReference } from './logits-policy-loss.js'
 import { makeTargets, plainObjective, targetHandles, variants } from './policy-loss.js'
@@ -7,16 +8,18 @@ import { rowStatistics } from './token-log-prob.js'
 export type LinearLossSizes = Omit<LogitsLossSizes, 'holes' | 'spoiled' | 'deviation'> & {
   /** Hidden size. */
   c: number
+  /** Of the logits and of their gradient. */
+  rounding?: Rounding
 }
 
-function logitsOf(inputs: HostTensors, { rows, c, v }: LinearLossSizes): Float64Array {
+function logitsOf(inputs: HostTensors, { rows, c, v, rounding = x => x }: LinearLossSizes): Float64Array {
   const [hidden, weight] = [dataOf(inputs, 'hidden'), dataOf(inputs, 'weight')]
   const logits = new Float64Array(rows * v)
   for (let r = 0; r < rows; r++) {
     for (let i = 0; i < v; i++) {
       let sum = 0
       for (let k = 0; k < c; k++) sum += hidden[r * c + k]! * weight[i * c + k]!
-      logits[r * v + i] = sum
+      logits[r * v + i] = rounding(sum)
     }
   }
   return logits
@@ -31,7 +34,7 @@ function makeHidden(random: Parameters<OpCase['make']>[0], { rows, c, v }: Linea
 }
 
 export function linearLossCase(sizes: LinearLossSizes): OpCase {
-  const { rows, c, v, temperature = 1, name = 'nothing on', targets = {} } = sizes
+  const { rows, c, v, temperature = 1, name = 'nothing on', targets = {}, rounding = x => x } = sizes
   const objective = { ...plainObjective, ...sizes.objective }
   return {
     name: `${rows}x${c}x${v}, ${name}${temperature === 1 ? '' : `, temperature ${temperature}`}`,
@@ -81,7 +84,7 @@ export function linearLossCase(sizes: LinearLossSizes): OpCase {
       const gradWeight = Float64Array.from(dataOf(inputs, 'gradWeight'))
       for (let r = 0; r < rows; r++) {
         for (let i = 0; i < v; i++) {
-          const g = gradient[r * v + i]!
+          const g = rounding(gradient[r * v + i]!)
           for (let k = 0; k < c; k++) {
             gradHidden[r * c + k]! += g * dataOf(inputs, 'weight')[i * c + k]!
             gradWeight[i * c + k]! += g * dataOf(inputs, 'hidden')[r * c + k]!
@@ -152,4 +155,29 @@ export const cases: readonly OpCase[] = [
   linearLogProbCase({ rows: 0, c: 3, v: 5 }),
   linearLogProbCase({ rows: 17, c: 123, v: 131, temperature: 0.5 }),
   linearLogProbCase({ rows: 17, c: 123, v: 131, entropy: false }),
+]
+
+/** hidden, weight, logits and gradHidden in bfloat16; a plain computation rounds the logits and their gradient too. */
+const bfloat16Sizes: readonly LinearLossSizes[] = [
+  { rows: 3, c: 17, v: 123 },
+  ...variants.slice(0, 2).map(variant => ({ rows: 37, c: 24, v: 56, ...variant })),
+  {
+    rows: 67,
+    c: 33,
+    v: 131,
+    temperature: 0.6,
+    name: 'entropy',
+    objective: { entropyShare: 0.01, shaping: 1 },
+  },
+  // Two chunks.
+  { rows: 67, c: 1, v: 16_411, name: 'entropy', objective: { entropyShare: 1e-3 } },
+]
+const halfNames = ['hidden', 'weight', 'gradHidden']
+const rounding = toBfloat16
+const forwardSize = { rows: 17, c: 123, v: 131, temperature: 0.5 }
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...bfloat16Sizes.map(size =>
+    bfloat16Case(linearLossCase(size), halfNames, linearLossCase({ ...size, rounding })),
+  ),
+  bfloat16Case(linearLogProbCase(forwardSize), halfNames, linearLogProbCase({ ...forwardSize, rounding })),
 ]

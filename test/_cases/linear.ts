@@ -1,5 +1,6 @@
 // Cases of linear: out = x W^T + bias, forward (packed or not) and both halves of the backward pass.
 import { packWeight } from '../../lib/ops/linear.js'
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export interface LinearSizes {
@@ -151,4 +152,27 @@ export const cases: readonly OpCase[] = [
   backwardWeightCase({ t: 70_001, n: 3, k: 5, bias: true }),
   // Several chunks of rows and strips of columns of a bias gradient.
   backwardWeightCase({ t: 771, n: 131, k: 3, bias: true }),
+]
+
+const halfForward = (size: LinearSizes) => bfloat16Case(forwardCase(size), ['x', 'weight', 'bias', 'out'])
+const halfInput = (size: LinearSizes & { accumulate?: boolean }) =>
+  bfloat16Case(backwardInputCase(size), ['gradOut', 'weight', 'gradX'])
+const halfWeight = (size: LinearSizes) => bfloat16Case(backwardWeightCase(size), ['gradOut', 'x'])
+
+/** On the emulated device; sums of gradients of weight and bias stay float32. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...sizes
+    .slice(0, 4)
+    .flatMap(size => [
+      halfForward(size),
+      halfInput(size),
+      halfInput({ ...size, accumulate: true }),
+      halfWeight(size),
+    ]),
+  halfForward({ t: 24, n: 80, k: 64, bias: true }),
+  halfForward({ t: 1, n: 104, k: 520, bias: true }),
+  halfForward({ t: 5, n: 40, k: 1031, bias: true, gap: 1 }),
+  halfInput({ t: 24, n: 80, k: 64 }),
+  halfWeight({ t: 80, n: 24, k: 72, bias: true }),
+  halfWeight({ t: 771, n: 13, k: 3, bias: true }),
 ]

@@ -1,6 +1,7 @@
 // Cases of logits-policy-loss: the token objective from logits, whose gradient takes the place of the logits.
 import type { NativePolicyObjective } from '../../lib/native.js'
 import { TokenKind } from '../../lib/ops/policy-objective.js'
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, type HostTensors, type OpCase } from './case.js'
 import {
   makeTargets,
@@ -154,3 +155,10 @@ export const cases: readonly OpCase[] = [
   logitsLossCase({ rows: 3, v: 70_001, name: 'regularized', objective: { shaping: 1 } }),
   logitsLossCase({ rows: 70_001, v: 3, name: 'regularized', objective: { shaping: 1 } }),
 ]
+
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  logitsLossCase({ rows: 0, v: 5 }),
+  ...variants.slice(0, 3).map(variant => logitsLossCase({ rows: 19, v: 123, ...variant })),
+  logitsLossCase({ rows: 7, v: 2112, temperature: 2, name: 'entropy', objective: { entropyShare: -0.3 } }),
+  logitsLossCase({ rows: 3, v: 9012, name: 'entropy', objective: { entropyShare: 0.1, shaping: 1 } }),
+].map(oneCase => bfloat16Case(oneCase, ['logits']))

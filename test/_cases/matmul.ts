@@ -1,4 +1,5 @@
 // Cases of matmul: out = A B (+ out), each side transposed or not.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export interface MatmulSizes {
@@ -77,4 +78,28 @@ export const cases: readonly OpCase[] = [
   ]),
   matmulCase({ m: 2, n: 3, k: 9001, accumulate: true }),
   matmulCase({ m: 129, n: 66, k: 530, transposeB: true, accumulate: true, gap: 2 }),
+]
+
+/** On the emulated device: every tile, tails of k, runs of 16 bytes and single elements, blocks of k side by side. */
+const half = (sizes: MatmulSizes, out = true) =>
+  bfloat16Case(matmulCase(sizes), out ? ['a', 'b', 'out'] : ['a', 'b'])
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  half({ m: 0, n: 3, k: 17 }),
+  half({ m: 3, n: 17, k: 0 }),
+  half({ m: 3, n: 17, k: 0, accumulate: true }),
+  half({ m: 1, n: 1, k: 1 }),
+  ...flags.flatMap(flag => [
+    half({ m: 3, n: 17, k: 123, ...flag }),
+    half({ m: 19, n: 131, k: 67, ...flag, gap: 5 }),
+    half({ m: 17, n: 33, k: 65, ...flag, accumulate: true, gap: 3 }),
+    half({ m: 40, n: 72, k: 64, ...flag }),
+    half({ m: 133, n: 136, k: 48, ...flag, gap: 8 }),
+  ]),
+  half({ m: 5, n: 37, k: 1031, transposeB: true }),
+  half({ m: 2, n: 8, k: 20_008, transposeB: true, accumulate: true }),
+]
+export const mixedCases: readonly Bfloat16Case[] = [
+  half({ m: 20, n: 131, k: 67, transposeA: true, accumulate: true }, false),
+  half({ m: 24, n: 40, k: 1040, transposeA: true, accumulate: true, gap: 4 }, false),
+  half({ m: 5, n: 17, k: 0 }, false),
 ]

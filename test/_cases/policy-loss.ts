@@ -200,8 +200,6 @@ export const variants: readonly {
   { name: 'clamped log-ratio', objective: { logRatioClamp: 0.3 } },
   { name: 'cap', objective: { offPolicyCap: 0.25 } },
   { name: 'cap of a shaped ratio', objective: { shaping: 1, offPolicyCap: 0.6 } },
-  { name: 'supervised by p', objective: { supervisedWeight: 1 } },
-  { name: 'supervised by p (1 - p)', objective: { supervisedWeight: 2 } },
   { name: 'teacher', objective: { shaping: 1 }, targets: { teacher: true } },
   { name: 'teacher, sqrt, cap', objective: { shaping: 2, offPolicyCap: 1 }, targets: { teacher: true } },
   { name: 'reference without a coefficient', objective: {}, targets: { reference: true } },
@@ -220,6 +218,8 @@ export const variants: readonly {
     },
     targets: { reference: true, teacher: true },
   },
+  { name: 'supervised by p', objective: { supervisedWeight: 1 } },
+  { name: 'supervised by p (1 - p)', objective: { supervisedWeight: 2 } },
 ]
 
 export interface PolicyLossSizes {

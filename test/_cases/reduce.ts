@@ -1,4 +1,5 @@
 // Cases of reduce (one number from a vector) and of add (the sum of two matrices).
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export const reductionNames = ['sum', 'sum-of-squares', 'largest-absolute', 'non-finite'] as const
@@ -75,3 +76,11 @@ export const cases: readonly OpCase[] = [
   addCase(131, 257, 2, 'b'),
   addCase(70_001, 3),
 ]
+
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  addCase(0, 3),
+  addCase(17, 123, 5),
+  addCase(5, 8, 4),
+  addCase(13, 25, 1, 'a'),
+  addCase(13, 24, 0, 'b'),
+].map(oneCase => bfloat16Case(oneCase, ['a', 'b', 'out']))

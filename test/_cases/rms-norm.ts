@@ -1,4 +1,5 @@
 // Cases of rms-norm: with and without a residual, in place, by groups of columns, and its backward pass.
+import { type Bfloat16Case, bfloat16Case, type Rounding, toBfloat16 } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export interface RmsNormSizes {
@@ -8,6 +9,8 @@ export interface RmsNormSizes {
   groups?: number
   gap?: number
   epsilon?: number
+  /** Of s: x + residual in the forward pass, what is given in the backward pass. */
+  rounding?: Rounding
 }
 
 function nameOf(
@@ -23,10 +26,14 @@ function nameOf(
 export type ForwardSharing = 'none' | 'sum is x' | 'sum is residual' | 'out is x'
 
 export function forwardCase(
-  sizes: RmsNormSizes & { residual?: boolean; saveRstd?: boolean; sharing?: ForwardSharing },
+  sizes: RmsNormSizes & {
+    residual?: boolean
+    saveRstd?: boolean
+    sharing?: ForwardSharing
+  },
 ): OpCase {
   const { rows, c, groups = 1, gap = 0, epsilon = 1e-6, residual = false, saveRstd = true } = sizes
-  const { sharing = 'none' } = sizes
+  const { sharing = 'none', rounding = x => x } = sizes
   const width = groups * c
   const sumName = sharing === 'sum is x' ? 'x' : sharing === 'sum is residual' ? 'residual' : 'sum'
   const outName = sharing === 'out is x' ? 'x' : 'out'
@@ -66,7 +73,7 @@ export function forwardCase(
       ),
     reference(inputs) {
       const s = Float64Array.from(dataOf(inputs, 'x'))
-      if (residual) for (let i = 0; i < s.length; i++) s[i]! += dataOf(inputs, 'residual')[i]!
+      if (residual) for (let i = 0; i < s.length; i++) s[i] = rounding(s[i]! + dataOf(inputs, 'residual')[i]!)
       const weight = dataOf(inputs, 'weight')
       const out = new Float64Array(rows * width)
       const rstd = new Float64Array(rows * groups)
@@ -99,6 +106,7 @@ export function backwardCase(sizes: RmsNormSizes & { gradSum?: boolean; sharing?
     bytes: 4 * rows * width * (gradSum ? 4 : 3),
     make(random) {
       const s = normal(random, [rows, width], 1, gap)
+      if (sizes.rounding) s.data = Float32Array.from(s.data, sizes.rounding)
       return {
         gradOut: normal(random, [rows, width], 1, gap),
         s,
@@ -170,3 +178,27 @@ export const cases: readonly OpCase[] = [
   forwardCase({ rows: 70_001, c: 5, residual: true }),
   backwardCase({ rows: 70_001, c: 5 }),
 ]
+
+/** Statistics and the gradient of the weight are float32. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...sizes.slice(0, 4),
+  { rows: 9, c: 64, groups: 2 },
+  { rows: 3, c: 1032, gap: 8 },
+].flatMap(size => [
+  bfloat16Case(forwardCase(size), ['x', 'weight', 'out']),
+  bfloat16Case(forwardCase({ ...size, residual: true, rounding: toBfloat16 }), [
+    'x',
+    'residual',
+    'weight',
+    'sum',
+    'out',
+  ]),
+  bfloat16Case(backwardCase({ ...size, rounding: toBfloat16 }), ['gradOut', 's', 'weight', 'gradX']),
+  bfloat16Case(backwardCase({ ...size, gradSum: true, rounding: toBfloat16 }), [
+    'gradOut',
+    's',
+    'weight',
+    'gradSum',
+    'gradX',
+  ]),
+])

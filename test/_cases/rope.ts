@@ -1,4 +1,5 @@
 // Cases of rope: the rotation of the halves of each head, in place, and the rotation back.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, integers, normal, type OpCase } from './case.js'
 
 export interface RopeSizes {
@@ -65,3 +66,12 @@ export const cases: readonly OpCase[] = [false, true].flatMap(inverse => [
   ropeCase({ rows: 70_001, heads: 1, d: 4, inverse }),
   ropeCase({ rows: 19, heads: 3, d: 40, inverse, gap: 4 }),
 ])
+
+export const bfloat16Cases: readonly Bfloat16Case[] = [false, true].flatMap(inverse =>
+  [
+    ropeCase({ rows: 0, heads: 2, d: 8, inverse }),
+    ropeCase({ rows: 3, heads: 17, d: 6, inverse }),
+    ropeCase({ rows: 19, heads: 3, d: 40, inverse, gap: 4 }),
+    ropeCase({ rows: 11, heads: 2, d: 34, inverse, gap: 1 }),
+  ].map(oneCase => bfloat16Case(oneCase, ['x'])),
+)

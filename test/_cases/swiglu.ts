@@ -1,4 +1,5 @@
 // Cases of swiglu: silu(gate) * up and its backward pass.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export interface SwigluSizes {
@@ -85,3 +86,14 @@ export const cases: readonly OpCase[] = [
   ...sizes.flatMap(size => [forwardCase(size), backwardCase(size)]),
   backwardCase({ rows: 17, f: 123, inPlace: true }),
 ]
+
+/** Whole fours of columns and others, aligned or not. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  { rows: 0, f: 3 },
+  { rows: 3, f: 17 },
+  { rows: 17, f: 124, deviation: 40 },
+  { rows: 5, f: 64 },
+].flatMap(size => [
+  bfloat16Case(forwardCase(size), ['gateUp', 'out']),
+  bfloat16Case(backwardCase(size), ['gradOut', 'gateUp', 'gradGateUp']),
+])

@@ -1,4 +1,5 @@
 // Cases of token-log-prob: log-probability of a token per row, entropy of the row, and the gradient to the logits.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, type HostTensors, integers, normal, type OpCase } from './case.js'
 
 export interface RowStatistics {
@@ -152,3 +153,15 @@ export const cases: readonly OpCase[] = [
   backwardCase({ rows: 17, v: 2111, holes: true, inPlace: true }),
   backwardCase({ rows: 3, v: 9004, inPlace: true }),
 ]
+
+/** Statistics are float32: only the gradient is rounded. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  { rows: 0, v: 5 },
+  { rows: 3, v: 17 },
+  { rows: 17, v: 124, temperature: 0.5, holes: true },
+  { rows: 5, v: 2049, temperature: 3 },
+  { rows: 2, v: 9012, deviation: 10 },
+].flatMap(size => [
+  bfloat16Case(forwardCase(size), ['logits']),
+  bfloat16Case(backwardCase(size), ['logits', 'gradLogits']),
+])

@@ -15,7 +15,29 @@ export function emulatorIsMissing(): string {
   return reason
 }
 
-/** Builds the emulated device, which takes a minute the first time and nothing afterwards. */
-export function buildEmulated(): void {
-  run('plugin')
+let path: string | undefined
+
+/** Builds the emulated device, which takes a minute the first time and nothing afterwards; returns the plugin's path. */
+export function buildEmulated(): string {
+  path ??= run('plugin')
+  return path
 }
+
+const only = process.env.LUFFY_TEST_DEVICES ?? ''
+if (!['', 'cpu', 'emulated'].includes(only)) throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)
+
+export type TestDeviceName = 'cpu' | 'emulated'
+
+/** The devices that tests run on here, the emulated one built: LUFFY_TEST_DEVICES=cpu or =emulated keeps to one. */
+export function testDeviceNames(): TestDeviceName[] {
+  const names: TestDeviceName[] = only === 'emulated' ? [] : ['cpu']
+  if (only !== 'cpu' && !emulatorIsMissing()) {
+    buildEmulated()
+    names.push('emulated')
+  }
+  if (names.length === 0) throw new Error(`no device to test: ${emulatorIsMissing()}`)
+  return names
+}
+
+/** Whether the emulated device's long tests were asked for (`npm run test:emulator`). */
+export const runsLongTests = process.env.LUFFY_EMULATOR === 'all'

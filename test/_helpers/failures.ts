@@ -2,6 +2,7 @@
 import type { ExecutionContext } from 'ava'
 import { DeviceError } from '../../lib/errors.js'
 import { Device } from '../../lib/tensor/device.js'
+import { testDeviceNames } from './emulator.js'
 
 /** Each call throws a RangeError that names the op and the argument; nothing reaches the stream. */
 export async function refusesArguments(
@@ -28,25 +29,35 @@ export async function refusesArguments(
 
 /**
  * The op fails on its stream: this wait and every later one reject with a DeviceError that names the op and matches
- * `message`. Each failure is tried on a device of its own.
+ * `message`, and which says the same on every device (or has `numbers of its own`). Each failure is tried on a device of its own.
  */
 export async function failsOnStream(
   t: ExecutionContext,
   op: string,
-  failures: readonly (readonly [message: RegExp, enqueue: (device: Device) => unknown])[],
+  failures: readonly (readonly [
+    message: RegExp,
+    enqueue: (device: Device) => unknown,
+    own?: 'numbers of its own',
+  ])[],
 ): Promise<void> {
   t.true(failures.length > 0, 'nothing to check')
-  for (const [message, enqueue] of failures) {
-    const device = await Device.open('cpu', { threads: 1 })
-    const later = device.float32(Float32Array.of(1))
-    enqueue(device)
-    const waits = [() => device.synchronize(), () => device.readFloat32(later), () => device.synchronize()]
-    for (const wait of waits) {
-      const error = await t.throwsAsync(wait, { instanceOf: DeviceError }, `${op}: ${message}`)
-      t.regex(error?.message ?? '', message)
-      t.true(error?.message.includes(op), `"${error?.message}" does not name ${op}`)
+  for (const [message, enqueue, own] of failures) {
+    let first: string | undefined
+    for (const name of testDeviceNames()) {
+      const device = await Device.open(name, name === 'cpu' ? { threads: 1 } : {})
+      const later = device.float32(Float32Array.of(1))
+      enqueue(device)
+      const waits = [() => device.synchronize(), () => device.readFloat32(later), () => device.synchronize()]
+      for (const wait of waits) {
+        const error = await t.throwsAsync(wait, { instanceOf: DeviceError }, `${name}, ${op}: ${message}`)
+        const said = error?.message ?? ''
+        t.regex(said, message, name)
+        t.true(said.includes(op), `${name}: "${said}" does not name ${op}`)
+        first ??= said
+        if (own === undefined) t.is(said, first, name)
+      }
+      await device.dispose()
+      t.true(device.closed)
     }
-    await device.dispose()
-    t.true(device.closed)
   }
 }

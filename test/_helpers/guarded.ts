@@ -62,6 +62,20 @@ export class Guarded {
     this.tensor = device.keep(device.view(this.#base, guard, shape, this.#stride))
   }
 
+  /** Where the tensor stands in the memory around it: elements before it and between its rows' beginnings. */
+  get base(): Tensor {
+    return this.#base
+  }
+  get guard(): number {
+    return this.#guard
+  }
+  get stride(): number {
+    return this.#stride
+  }
+  get writable(): boolean {
+    return this.#writable
+  }
+
   dispose(): void {
     this.tensor.dispose()
     this.#base.dispose()

@@ -7,7 +7,7 @@ import type { TestFn } from 'ava'
 import { native } from '../../lib/native.js'
 import { packageRoot } from '../../lib/native-loader.js'
 import { Device, type DeviceOptions } from '../../lib/tensor/device.js'
-import { buildEmulated, emulatorIsMissing } from './emulator.js'
+import { testDeviceNames } from './emulator.js'
 
 export interface OpDevice {
   device: Device
@@ -30,11 +30,12 @@ export interface OpDevices {
  */
 export function useDevices(test: TestFn): OpDevices {
   const all: OpDevice[] = []
-  const only = process.env.LUFFY_TEST_DEVICES ?? ''
-  if (!['', 'cpu', 'emulated'].includes(only)) throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)
   test.before('devices', async () => {
-    if (only !== 'emulated') await openProcessors(all)
-    if (only !== 'cpu' && hasCudaKernel(test.meta.file)) await openEmulated(all)
+    const names = testDeviceNames()
+    if (names.includes('cpu')) await openProcessors(all)
+    if (names.includes('emulated') && hasCudaKernel(test.meta.file)) {
+      all.push({ device: await Device.open('emulated'), isa: 'emulated', threads: 1, label: 'emulated' })
+    }
     if (all.length === 0) throw new Error('no device to test')
   })
   test.after.always('devices', async () => {
@@ -67,10 +68,4 @@ async function openProcessors(all: OpDevice[]): Promise<void> {
 function hasCudaKernel(testFile: string): boolean {
   const stem = basename(fileURLToPath(testFile), '.test.js')
   return existsSync(join(packageRoot, `native/ops/${stem}.cu`))
-}
-
-async function openEmulated(all: OpDevice[]): Promise<void> {
-  if (emulatorIsMissing()) return
-  buildEmulated()
-  all.push({ device: await Device.open('emulated'), isa: 'emulated', threads: 1, label: 'emulated' })
 }

@@ -10,8 +10,7 @@ const execute = promisify(execFile)
 /** Why the emulator cannot be built here; empty when it can. */
 export const missingReason = execFileSync(process.execPath, [script, 'missing'], { encoding: 'utf8' }).trim()
 
-/** Whether the long tests were asked for (`npm run test:emulator`). */
-export const runsLongTests = process.env.LUFFY_EMULATOR === 'all'
+export { runsLongTests } from '../_helpers/emulator.js'
 
 export const schedules = ['fifo', 'lifo', 'reverse', 'random:7'] as const
 

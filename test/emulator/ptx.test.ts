@@ -17,7 +17,7 @@ function translate(body: string): string {
 test('an instruction without a rule stops the translation, whole form by whole form', t => {
   t.regex(translate('popc.b32 %r1, %r2;'), /__builtin_popcount/)
   for (const [text, name] of [
-    ['bfind.shiftamt.u32 %r1, %r2;', 'bfind.shiftamt.u32 %r1, %r2'],
+    ['bfind.u32 %r1, %r2;', 'bfind.u32 %r1, %r2'],
     ['add.sat.s32 %r1, %r2, %r3;', 'add.sat.s32 %r1, %r2, %r3'],
     ['mul.ftz.f32 %r1, %r2, %r3;', 'mul.ftz.f32'],
     ['setp.lt.ftz.f32 %p1, %r2, %r3;', 'setp.lt.ftz.f32'],

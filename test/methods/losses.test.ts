@@ -1,6 +1,7 @@
 // policyLoss, logitsPolicyLoss and groupAdvantages against every golden case, at the tolerances of golden/README.md.
 import test from 'ava'
 import { type Baseline, Device, groupAdvantages, logitsPolicyLoss, policyLoss } from '../../lib/index.js'
+import { openTestDevice, testDevices } from '../_helpers/devices.js'
 import { type GoldenConfig, goldenObjective, matrix, readGolden, relativeError } from '../_helpers/golden.js'
 
 interface LossCase {
@@ -60,10 +61,10 @@ test('there are cases', t => {
   t.true(lossCases.length >= 9 && logitsCases.length >= 4 && advantageCases.length >= 4)
 })
 
-for (const threads of [1, 2]) {
+for (const place of testDevices) {
   for (const c of lossCases) {
-    test(`policyLoss ${c.name}, ${threads} threads`, async t => {
-      await using device = await Device.open('cpu', { threads })
+    test(`policyLoss ${c.name}, ${place.label}`, async t => {
+      await using device = await openTestDevice(place)
       const inputs = { logProbs: matrix(c.logProbs), ...common(c) }
       const result = await policyLoss(device, inputs, goldenObjective(c.config))
       t.true(Math.abs(result.loss / c.expected.loss - 1) < tolerance, `${result.loss} ${c.expected.loss}`)
@@ -78,8 +79,8 @@ for (const threads of [1, 2]) {
     })
   }
   for (const c of logitsCases) {
-    test(`logitsPolicyLoss ${c.name}, ${threads} threads`, async t => {
-      await using device = await Device.open('cpu', { threads })
+    test(`logitsPolicyLoss ${c.name}, ${place.label}`, async t => {
+      await using device = await openTestDevice(place)
       const shape = [c.tokens.length, c.tokens[0]?.length ?? 0]
       const result = await logitsPolicyLoss(
         device,
@@ -102,13 +103,16 @@ for (const threads of [1, 2]) {
 for (const c of advantageCases) {
   test(`groupAdvantages ${c.name}`, async t => {
     const { rewards, group: groups, offPolicy, baseline, epsilon } = c
-    const got = await groupAdvantages({ rewards, groups, offPolicy }, { baseline, epsilon })
-    c.expected.forEach((expected, i) => {
-      t.true(
-        Math.abs((got[i] as number) - expected) <= 1e-6 * Math.max(1, Math.abs(expected)),
-        `${i}: ${got[i]} ${expected}`,
-      )
-    })
+    for (const place of [undefined, ...testDevices]) {
+      await using device = place && (await openTestDevice(place))
+      const got = await groupAdvantages({ rewards, groups, offPolicy }, { baseline, epsilon }, device)
+      c.expected.forEach((expected, i) => {
+        t.true(
+          Math.abs((got[i] as number) - expected) <= 1e-6 * Math.max(1, Math.abs(expected)),
+          `${place?.label}, ${i}: ${got[i]} ${expected}`,
+        )
+      })
+    }
   })
 }
 

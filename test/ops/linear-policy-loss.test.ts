@@ -8,12 +8,13 @@ import { createMetricSums } from '../../lib/ops/policy-loss.js'
 import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import { dataOf } from '../_cases/case.js'
-import { cases, linearLossCase } from '../_cases/linear-policy-loss.js'
+import { bfloat16Cases, cases, linearLossCase } from '../_cases/linear-policy-loss.js'
 import { plainObjective } from '../_cases/policy-loss.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { finiteDifferences } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -26,6 +27,9 @@ testCases(test, devices, cases, {
   gradWeight: 4e-6, // 1.1e-6
   metrics: 2e-7, // 5.2e-8
 })
+
+// The logits are rounded, hence what follows from them is held to a plain computation.
+testBfloat16(test, devices, bfloat16Cases)
 
 test('gradients on the tape are those of the loss, by differences', async t => {
   const device = devices.best

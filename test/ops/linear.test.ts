@@ -3,11 +3,12 @@ import test from 'ava'
 import { linear, packWeight } from '../../lib/ops/linear.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/linear.js'
+import { bfloat16Cases, cases } from '../_cases/linear.js'
 import { differs, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -19,6 +20,9 @@ testCases(test, devices, cases, {
   gradWeight: 1.5e-6, // 4.0e-7
   gradBias: 1e-6, // 3.1e-7
 })
+
+// Float32 sums of exact products.
+testBfloat16(test, devices, bfloat16Cases, { gradWeight: 1e-6, gradBias: 1e-6 })
 
 test('gradients', async t => {
   const random = new CounterRandom(5, 'linear')
@@ -98,6 +102,7 @@ test('a failed check of the kernel fails the stream', async t => {
         const [x, weight, packed, out] = handles(device, [3, 4], [5, 4], [7], [3, 5])
         device.ops.linearForward(device.handle, x!, weight!, packed!, null, out!)
       },
+      'numbers of its own', // devices pack in different sizes
     ],
     [
       /gradX/,

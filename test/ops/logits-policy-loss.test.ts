@@ -7,12 +7,13 @@ import { metricSums, TokenKind } from '../../lib/ops/policy-objective.js'
 import { tokenLogProb } from '../../lib/ops/token-log-prob.js'
 import { CounterRandom } from '../../lib/random.js'
 import { dataOf } from '../_cases/case.js'
-import { cases, logitsLossCase } from '../_cases/logits-policy-loss.js'
+import { bfloat16Cases, cases, logitsLossCase } from '../_cases/logits-policy-loss.js'
 import { plainObjective, variants } from '../_cases/policy-loss.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { finiteDifferences } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -24,6 +25,9 @@ testCases(test, devices, cases, {
   entropy: 6e-7, // 1.7e-7
   metrics: 1.2e-7, // 3.1e-8
 })
+
+// The gradient takes the place of the logits; the rest is float32.
+testBfloat16(test, devices, bfloat16Cases, { logProbs: 2.4e-7, entropy: 6e-7, metrics: 1.2e-7 })
 
 test('gradients are those of the loss with its entropy bonus, by differences', async t => {
   for (const [i, { name, objective, targets }] of variants.entries()) {
@@ -42,6 +46,9 @@ test('gradients are those of the loss with its entropy bonus, by differences', a
       // p / p_detached stays 1 while its gradient does not: these tokens have their old log-probability.
       if (inputs.oldLogProbs && Number.isNaN(inputs.oldLogProbs.data[r])) inputs.oldLogProbs.data[r] = -2.5
       if (!inputs.oldLogProbs && inputs.kinds!.data[r] === TokenKind.onPolicy)
+        inputs.kinds!.data[r] = TokenKind.offPolicy
+      // So is the weight of a supervised token: a number to its gradient, but not to differences.
+      if (objective.supervisedWeight && inputs.kinds!.data[r] === TokenKind.supervised)
         inputs.kinds!.data[r] = TokenKind.offPolicy
       if (inputs.kinds!.data[r] === TokenKind.masked) {
         for (const tensor of Object.values(inputs))

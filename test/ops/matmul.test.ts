@@ -2,11 +2,13 @@
 import test from 'ava'
 import { matmul } from '../../lib/ops/matmul.js'
 import { CounterRandom } from '../../lib/random.js'
+import { bfloat16Tensor } from '../_cases/bfloat16.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/matmul.js'
+import { bfloat16Cases, cases, mixedCases } from '../_cases/matmul.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -14,6 +16,50 @@ const devices = useDevices(test)
 // Float32, as shares of the largest expected magnitude; measured over all instruction sets: beside each.
 testCases(test, devices, cases, {
   out: 2e-6, // 7.1e-7
+})
+
+testBfloat16(test, devices, bfloat16Cases)
+// Of the largest magnitude: float32 sums of exact products.
+testBfloat16(test, devices, mixedCases, { out: 1e-6 }) // 2.6e-7
+
+test('bfloat16: an element has the same bits in every tile, beside any rows, in any layout', async t => {
+  const random = new CounterRandom(7, 'matmul')
+  // Blocks of k in one tile and side by side; K is no whole number of slices.
+  const [m, n, k] = [133, 136, 1000]
+  const turned = (x: Uint16Array, rows: number, columns: number) =>
+    Uint16Array.from(x, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]!)
+  const a = bfloat16Tensor(normal(random, [m, k])).data as Uint16Array
+  const b = bfloat16Tensor(normal(random, [k, n])).data as Uint16Array
+  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+    const results = device.scope(() => {
+      const left = device.from(a, 'bfloat16', [m, k])
+      const right = device.from(b, 'bfloat16', [k, n])
+      const rightTurned = device.from(turned(b, k, n), 'bfloat16', [n, k])
+      const rows = (from: number, to: number) =>
+        matmul(left.rowRange(from, to), rightTurned, { transposeB: true })
+      return {
+        whole: matmul(left, right),
+        turned: matmul(device.from(turned(a, m, k), 'bfloat16', [k, m]), right, { transposeA: true }),
+        parts: [rows(0, 1), rows(5, 21), rows(60, 77), rows(132, 133)],
+        columns: matmul(left, right.slice(3, 20)),
+      }
+    })
+    const whole = await device.readBits16(results.whole)
+    sameBits(t, 'transposed', await device.readBits16(results.turned), whole)
+    for (const [i, [from, to]] of [
+      [0, 1],
+      [5, 21],
+      [60, 77],
+      [132, 133],
+    ].entries()) {
+      const part = await device.readBits16(results.parts[i]!)
+      sameBits(t, `rows ${from} to ${to}`, part, whole.slice(from! * n, to! * n))
+    }
+    const columns = await device.readBits16(results.columns)
+    const expected = Uint16Array.from(columns, (_, i) => whole[Math.floor(i / 17) * n + 3 + (i % 17)]!)
+    sameBits(t, 'columns 3 to 20', columns, expected)
+  }
+  t.pass()
 })
 
 test('a row has the same bits whatever stands beside it, and whichever way its factors are stored', async t => {

@@ -1,16 +1,19 @@
 // reduce and add: against float64, and what becomes of NaN and infinities.
 import test from 'ava'
 import { add, type Reduction, reduce } from '../../lib/ops/reduce.js'
-import { addCase, cases, reduceCase } from '../_cases/reduce.js'
+import { addCase, bfloat16Cases, cases, reduceCase } from '../_cases/reduce.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
 // Sums are float64 (measured: 1.2e-14); an addition of two float32 numbers has one rounding.
 testCases(test, devices, cases, { result: 5e-14, out: 0, a: 0, b: 0 })
+
+testBfloat16(test, devices, bfloat16Cases)
 
 testAlignment(test, devices, [
   ...[0, 1, 2, 3].map(kind => reduceCase(kind, 8195, kind === 3)),

@@ -3,11 +3,12 @@ import test from 'ava'
 import { rmsNorm } from '../../lib/ops/rms-norm.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/rms-norm.js'
+import { bfloat16Cases, cases } from '../_cases/rms-norm.js'
 import { differs, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -24,6 +25,9 @@ testCases(test, devices, cases, {
   gradSum: 5e-7, // 1.5e-7
   gradWeight: 4e-6, // 1.3e-6, sums of 70,001 terms
 })
+
+// Of the largest magnitude.
+testBfloat16(test, devices, bfloat16Cases, { rstd: 2.5e-7, gradWeight: 1e-6 })
 
 test('gradients without a residual, by groups of columns', async t => {
   const random = new CounterRandom(7, 'rms-norm')

@@ -3,11 +3,12 @@ import test from 'ava'
 import { swiglu } from '../../lib/ops/swiglu.js'
 import { CounterRandom } from '../../lib/random.js'
 import { normal } from '../_cases/case.js'
-import { cases } from '../_cases/swiglu.js'
+import { bfloat16Cases, cases } from '../_cases/swiglu.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -18,6 +19,8 @@ testCases(test, devices, cases, {
   gradGateUp: 5e-7, // 1.3e-7
   gateUp: 3.5e-7, // 9.3e-8
 })
+
+testBfloat16(test, devices, bfloat16Cases)
 
 test('gradients', async t => {
   await checkGradients(t, devices.best, {

@@ -94,8 +94,14 @@ test('the parameter counts of known policies', t => {
 
 async function initial(config: (typeof configs)[number], seed: number): Promise<Float32Array> {
   const layout = parameterLayout(config)
-  const values = new Float32Array(layout.size).fill(Number.NaN)
-  await initializeParameters(config, layout, seed, values)
+  const values = new Float32Array(layout.size)
+  let end = 0
+  await initializeParameters(config, layout, seed, (start, piece) => {
+    // In order, and no element twice.
+    if (start < end) throw new Error(`element ${start} comes after ${end}`)
+    values.set(piece, start)
+    end = start + piece.length
+  })
   return values
 }
 

@@ -6,8 +6,9 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { AbortedError, DisposedError } from '../../lib/errors.js'
 import { AnswerPool, type AnswerPoolOptions } from '../../lib/rewards/answer-pool.js'
-import { decodeVerdict, encodeVerdict } from '../../lib/rewards/answer-protocol.js'
+import { begunByte, decodeVerdict, encodeVerdict, readyByte } from '../../lib/rewards/answer-protocol.js'
 import { answerReasons, verifyAnswer } from '../../lib/rewards/verify/verify-answer.js'
+import { startChild } from '../_helpers/child.js'
 import { readRows } from './verify/_rows.js'
 
 const misbehaving = new URL('./_misbehaving-worker.js', import.meta.url)
@@ -26,8 +27,9 @@ test.serial('a verdict survives the border', t => {
   for (const reason of answerReasons)
     for (const correct of [true, false])
       t.deepEqual(decodeVerdict(encodeVerdict({ correct, reason })), { correct, reason })
-  t.is(decodeVerdict(0), undefined)
-  t.is(decodeVerdict(1), undefined)
+  t.is(decodeVerdict(readyByte), undefined)
+  t.is(decodeVerdict(begunByte), undefined)
+  t.true(encodeVerdict({ correct: true, reason: answerReasons.at(-1)! }) < begunByte)
 })
 
 test.serial(
@@ -49,6 +51,42 @@ test.serial(
     t.log(`main thread busy for ${active.toFixed(0)} ms of 2,000 answers`)
   },
 )
+
+test.serial('one worker checks more than 2,000 answers a second', async t => {
+  const pool = poolOf(t)
+  await pool.verify('1', '1')
+  const rows = readRows('answers-hard.jsonl').slice(0, 2000)
+  // The best of several, since other programs share the machine.
+  let best = 0
+  for (let i = 0; i < 5 && best < 4000; ++i) {
+    const start = performance.now()
+    await Promise.all(rows.map(row => pool.verify(row.gold, row.prediction)))
+    best = Math.max(best, (1000 * rows.length) / (performance.now() - start))
+  }
+  t.log(`${best.toFixed(0)} answers a second`)
+  t.true(best > 2000, `${best} answers a second`)
+})
+
+test.serial('a worker that hangs ends with the program that asked, however that ends', async t => {
+  const child = startChild(new URL('./_pool-hang-child.js', import.meta.url), [fileURLToPath(misbehaving)])
+  const workers = (await child.line('workers ')).split(' ').slice(1).map(Number)
+  t.is(workers.length, 2)
+  t.true(workers.every(isAlive))
+  child.process.kill('SIGKILL')
+  await child.ended
+  for (let i = 0; i < 100 && workers.some(isAlive); ++i)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  t.false(workers.some(isAlive))
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
 
 test.serial('handing over a large batch takes the main thread less than 20 ms', async t => {
   const pool = poolOf(t)
@@ -90,16 +128,19 @@ test.serial('a hang gets nothing, is counted, and the others get their verdicts 
 })
 
 test.serial('running out of memory or stack, an exit and a late error are counted and survived', async t => {
-  const pool = poolOf(t, { timeout: 60 }, misbehaving)
-  for (const prediction of ['memory', 'stack', 'exit']) {
+  const pool = poolOf(t, { timeout: 300 }, misbehaving)
+  for (const prediction of ['memory', 'huge', 'stack', 'exit']) {
     const [bad, good] = await Promise.all([pool.verify('5', prediction), pool.verify('5', '\\boxed{5}')])
     t.deepEqual(bad, { correct: false, reason: 'worker failed' }, prediction)
     t.true(good?.correct, prediction)
   }
-  t.is(pool.statistics.failed, 3)
-  await pool.verify('5', 'late')
-  await new Promise(resolve => setTimeout(resolve, 100))
-  t.true((await pool.verify('5', '\\boxed{5}')).correct)
+  t.is(pool.statistics.failed, 4)
+  // The worker ends a moment after its answer: whatever comes to it then goes to another.
+  for (let i = 0; i < 3; ++i) {
+    await pool.verify('5', 'late')
+    await new Promise(resolve => setTimeout(resolve, i))
+    t.true((await pool.verify('5', '\\boxed{5}')).correct)
+  }
 })
 
 test.serial('an abort rejects at once; disposing rejects what waits and what comes later', async t => {

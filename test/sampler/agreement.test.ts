@@ -1,7 +1,8 @@
 // The sampler's log-probabilities are those of policy.logProbs and of trainStep, bit for bit, whatever stood beside
 // them: so the sampler's can serve as old log-probabilities without another forward pass.
 import test from 'ava'
-import { type Completion, type GroupMember, type Policy, Trainer } from '../../lib/index.js'
+import { type Completion, Device, type GroupMember, Policy, Trainer } from '../../lib/index.js'
+import { testDeviceNames } from '../_helpers/emulator.js'
 import { bits, isas, randomTokens, tinyNames, tinyPolicies, withPolicy } from '../_helpers/policies.js'
 
 // Around the edges of the cache's blocks of 64 positions.
@@ -40,7 +41,7 @@ async function gradient(policy: Policy, completions: Completion[], temperature: 
   return { known, withOld, without: await trainer.gradients() }
 }
 
-for (const isa of isas) {
+for (const isa of testDeviceNames().includes('cpu') ? isas : []) {
   for (const threads of [1, 2]) {
     for (const name of tinyNames) {
       test(`${isa}, ${threads} threads, ${name}`, async t => {
@@ -94,5 +95,56 @@ for (const isa of isas) {
         })
       })
     }
+  }
+}
+
+// The emulated device is slow: the prompts around the first block's edge.
+if (testDeviceNames().includes('emulated')) {
+  for (const name of tinyNames) {
+    test(`emulated, ${name}: sampler and trainer agree bit for bit, greedy tokens are the CPU's`, async t => {
+      const few = prompts.slice(0, 4)
+      const options = { maxTokens: 3, temperature: 0.7, samplesPerPrompt: 2, seed: 5 }
+      const greedy = { maxTokens: 4, temperature: 0 }
+      await using device = await Device.open('emulated')
+      await using policy = await Policy.create(tinyPolicies[name], { device, seed: 7 })
+      const completions = await policy.sample(few, options)
+      t.is(completions.length, few.length * 2)
+      const sequences = completions.map(sequenceOf)
+      const together = await policy.logProbs(sequences, { temperature: 0.7 })
+      const [alone] = await policy.logProbs([sequences[4] as (typeof sequences)[number]], {
+        temperature: 0.7,
+      })
+      for (const [i, completion] of completions.entries()) {
+        t.deepEqual(bits(together[i]!.logProbs), bits(completion.logProbs), `completion ${i}`)
+      }
+      t.deepEqual(bits(alone!.logProbs), bits(completions[4]!.logProbs))
+
+      const groups = (old: boolean) => groupsOf(completions, old).filter(({ members }) => members.length > 0)
+      const settings = { maxTokensPerMicroBatch: 70, gradientCheckpointing: true }
+      await using trainer = await Trainer.create(policy, {
+        method: 'drGrpo',
+        optimizer: { learningRate: 0 },
+        temperature: 0.7,
+        ...settings,
+      })
+      const known = await trainer.trainStep(groups(true))
+      t.is(known.approxKl, 0)
+      t.is(known.clipFraction, 0)
+      const withOld = await trainer.gradients()
+      await trainer.trainStep(groups(false))
+      const without = await trainer.gradients()
+      for (const [parameter, { data }] of withOld) {
+        t.deepEqual(bits(data), bits(without.get(parameter)!.data), parameter)
+      }
+
+      const [onDevice, onCpu] = await Promise.all([
+        policy.sample(few, greedy),
+        withPolicy(tinyPolicies[name], { threads: 1 }, twin => twin.sample(few, greedy)),
+      ])
+      t.deepEqual(
+        onDevice.map(({ tokens }) => [...tokens]),
+        onCpu.map(({ tokens }) => [...tokens]),
+      )
+    })
   }
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import ava from 'ava'
 import { writeTrainingRows } from '../../lib/data/parquet-write.js'
 import {
+  CheckpointError,
   ConfigError,
   DataError,
   Policy,
@@ -17,6 +18,9 @@ import {
 import { luffyTemplate } from '../../lib/policy/luffy-template.js'
 import { HuggingFaceTokenizer } from '../../lib/policy/tokenizer-hugging-face.js'
 import { loadTokenizer } from '../../lib/policy/tokenizer-load.js'
+import { planTrain } from '../../lib/training/plan.js'
+import { namedTask } from '../../lib/training/run-task.js'
+import { resolveTrainConfig } from '../../lib/training/train-config.js'
 import { luffy } from '../cli/_luffy.js'
 import { writeSmallTokenizer } from '../policy/_tokenizers.js'
 
@@ -114,7 +118,7 @@ test('two steps on a file, with its demonstrations as the policy should have wri
   const [start] = events
   t.true(start?.type === 'start')
   t.deepEqual(start?.type === 'start' ? start.notices : [], [
-    `${folder.train}: 11 of 12 rows; left out: unreadableAnswer 1`,
+    `${folder.train}: 11 of 12 rows; left out: unreadableAnswer 1 (train.parquet: row 7)`,
     `${folder.eval}: 2 of 2 rows`,
   ])
   t.deepEqual(Object.keys(result.accuracy).sort(), ['even', 'odd'])
@@ -250,7 +254,7 @@ test('the mathematical reward by name judges strictly, behind the thinking that 
   )
   const [start] = events
   t.deepEqual(start?.type === 'start' ? start.notices : [], [
-    `${boxed}: 5 of 6 rows; left out: unreadableAnswer 1`,
+    `${boxed}: 5 of 6 rows; left out: unreadableAnswer 1 (boxed.parquet: row 6)`,
   ])
   const written = JSON.parse(await readFile(join(folder.root, 'math/checkpoint-1/config.json'), 'utf8'))
   const theta = written.rope_theta ?? written.rope_parameters?.rope_theta
@@ -268,6 +272,52 @@ test('the mathematical reward by name judges strictly, behind the thinking that 
     [4, 0, 'different'],
   ])
   t.true(rows.filter(({ source }) => source === 'on').every(({ reward }) => reward === 0))
+})
+
+test('demonstrations beyond the limit are left out when the files are opened, where they are to be learned from', async t => {
+  const noticesOf = async (changes: Partial<TrainConfig>) => {
+    const task = await namedTask(resolveTrainConfig(config(changes)), undefined)
+    await task.dispose?.()
+    return task.notices?.[0]
+  }
+  // `9 and one.` has one character more than the limit allows with the tags around it, `10 and one.` two.
+  const most = (text: string) => Buffer.byteLength(text)
+  const limit = most('9 and one.\n</think>\n10') + 1
+  const within = await noticesOf({ maxCompletionLength: limit })
+  const beyond = await noticesOf({ maxCompletionLength: 12 })
+  t.regex(within ?? '', /11 of 12 rows; left out: unreadableAnswer 1 \(/)
+  t.regex(
+    beyond ?? '',
+    /left out: unreadableAnswer 1 .*, demonstrationTooLong 10 \(train\.parquet: row 1, .*, \.\.\.\)/,
+  )
+  t.is(await noticesOf({ maxCompletionLength: 12, truncateDemonstrations: true }), within)
+  t.is(await noticesOf({ maxCompletionLength: 12, method: 'grpo' }), within)
+})
+
+test('a run does not go on with other data, and says which file it is', async t => {
+  const path = join(folder.root, 'changing.jsonl')
+  const rows = (answer: string) =>
+    Array.from({ length: 8 }, (_, i) =>
+      JSON.stringify({ prompt: `${i} + 1 = ?`, target: `${i}.`, reward_model: { ground_truth: answer } }),
+    )
+  await writeFile(path, rows('1').join('\n'))
+  const changing = (maxSteps: number) =>
+    config({ runName: 'changing', maxSteps, data: { train: path, template: 'none', maxPromptLength: 150 } })
+  await train(changing(1))
+  const run = join(folder.root, 'changing')
+  const before = await readdir(run)
+  await writeFile(path, [...rows('1').slice(1), rows('2')[0]].join('\n'))
+  for (const start of [train, (given: TrainConfig) => planTrain(resolveTrainConfig(given))]) {
+    const error = await t.throwsAsync(start(changing(2)), { instanceOf: CheckpointError })
+    t.true(
+      error?.message.includes(`the run began with other data: ${path} has changed since; put the file back`),
+      error?.message,
+    )
+    t.deepEqual(error?.details, { changed: [path] })
+  }
+  t.deepEqual(await readdir(run), before)
+  await writeFile(path, rows('1').join('\n'))
+  t.is((await train(changing(2))).step, 2)
 })
 
 test('what cannot work is said before the run folder is made', async t => {

@@ -3,8 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { Device, type GroupMember, Policy, Trainer } from '../../lib/index.js'
+import { type GroupMember, Policy, Trainer } from '../../lib/index.js'
 import { SafetensorsFile } from '../../lib/policy/safetensors-read.js'
+import { openTestDevice, type TestDevice, testDevices } from '../_helpers/devices.js'
+import { runsLongTests } from '../_helpers/emulator.js'
 import { type GoldenConfig, goldenFolder, goldenObjective, readGolden } from '../_helpers/golden.js'
 
 interface PolicyCase {
@@ -65,16 +67,27 @@ async function expectedTensors(folder: string): Promise<Map<string, Float32Array
 
 const norm = (values: Iterable<number>) => Math.sqrt([...values].reduce((sum, x) => sum + x * x, 0))
 
+interface Settings {
+  place: TestDevice
+  maxTokensPerMicroBatch?: number
+  gradientCheckpointing: boolean
+}
+
+// The emulated device takes them in parts as well in `npm run test:emulator`.
+const everySettings = testDevices.flatMap((place): Settings[] => {
+  const whole = { place, gradientCheckpointing: false }
+  const inParts = { place, maxTokensPerMicroBatch: 8, gradientCheckpointing: true }
+  if (place.name === 'emulated') return runsLongTests ? [whole, inParts] : [whole]
+  return place.threads === 1 ? [whole] : [inParts]
+})
+
 for (const name of names) {
-  for (const settings of [
-    { threads: 1, maxTokensPerMicroBatch: undefined, gradientCheckpointing: false },
-    { threads: 2, maxTokensPerMicroBatch: 8, gradientCheckpointing: true },
-  ]) {
-    test(`${name}, ${JSON.stringify(settings)}`, async t => {
+  for (const { place, ...settings } of everySettings) {
+    test(`${name}, ${place.label}, ${JSON.stringify(settings)}`, async t => {
       const folder = join(goldenFolder, 'policies', name)
       const c = readGolden<PolicyCase>(`policies/${name}/case.json`)
       const expected = await expectedTensors(folder)
-      await using device = await Device.open('cpu', { threads: settings.threads })
+      await using device = await openTestDevice(place)
       await using policy = await Policy.load(folder, { device })
       const members = c.inputIds.map((_, b) => member(c, b))
 

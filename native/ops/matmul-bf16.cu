@@ -1,0 +1,486 @@
+// The matrix product of bfloat16 on the tensor cores: mma.sync m16n8k16, sums in float32. See matmul-bf16.cuh.
+//
+// A block of threads computes one tile of out. Slices of 32 k of both operands come to shared memory by cp.async, some
+// slices ahead of the one being multiplied, in the order in which they are stored; ldmatrix hands them to the tensor
+// cores, transposing what does not lie along k. Runs of 16 bytes are permuted within a row of shared memory so that the
+// eight rows of an 8 x 8 matrix lie in different banks. Where the tiles are too few for the device, blocks of k are
+// computed side by side into scratch memory and added by a second kernel, in the same order.
+//
+// Bound by: large tiles by arithmetic (128 x 128: 64 multiply-adds per byte brought in); up to 16 rows by reading B once.
+#include "matmul-bf16.cuh"
+
+#include "matmul-product.cuh"
+
+namespace luffy {
+namespace cuda {
+
+constexpr int kMmaSlice = 32;     // k of one slice
+constexpr int kMmaTileGroup = 8;  // rows of tiles that run side by side, so that they find B in the cache
+constexpr int kMmaSumBlock = 256;
+constexpr int64_t kMmaMostSplits = 32;  // blocks of k in scratch memory at a time
+
+// A tile of high x wide warps, each of 16 m_tiles x 32 elements of out.
+template <int high_, int wide_, int m_tiles_, int stages_, int resident_>
+struct MmaTile {
+  static constexpr int high = high_;
+  static constexpr int wide = wide_;
+  static constexpr int m_tiles = m_tiles_;
+  static constexpr int stages = stages_;
+  static constexpr int resident = resident_;
+  static constexpr int rows = 16 * m_tiles * high;
+  static constexpr int columns = 32 * wide;
+  static constexpr int threads = 32 * high * wide;
+  static constexpr int stage = (rows + columns) * kMmaSlice;  // elements
+};
+
+using LargeMmaTile = MmaTile<2, 4, 4, 4, 1>;   // 128 x 128
+using MiddleMmaTile = MmaTile<2, 2, 2, 4, 3>;  // 64 x 64
+using FlatMmaTile = MmaTile<1, 2, 1, 6, 6>;    // 16 x 64
+
+// One side of the product: rows of A or columns of B are its lines.
+struct MmaOperand {
+  const bf16* data;
+  int64_t stride;  // between lines when they are stored along k, else between one k and the next
+  int64_t lines;
+  bool aligned;  // every eight elements start at a multiple of 16 bytes
+};
+
+// What becomes of the sums: + bias[n] + addend[m, n] (each may be null), to exactly one of the outs.
+struct MmaOut {
+  const bf16* bias;
+  const void* addend;  // of out's type
+  bf16* half;
+  float* full;
+  int64_t addend_stride, stride;
+  bool aligned;  // every eight elements of out and addend start at a multiple of 16 bytes
+};
+
+struct MmaCall {
+  MmaOperand a, b;
+  MmaOut out;
+  int64_t k;
+  int64_t block;         // of k
+  int64_t split;         // -1: a block of threads takes all blocks of k; else the one that blockIdx.y = 0 takes
+  int64_t split_stride;  // between the sums of blockIdx.y
+  unsigned row_tiles, column_tiles;
+};
+
+DEV int clamp_to_eight(int64_t count) { return count < 0 ? 0 : count > 8 ? 8 : static_cast<int>(count); }
+
+// Where run `run` of 16 bytes of a row of `runs` runs stands in it: rows that ldmatrix reads together differ in banks.
+template <int runs>
+DEV int permuted_run(int row, int run) {
+  if constexpr (runs >= 8) {
+    return run ^ (row & 7);
+  } else {
+    return run ^ (row / (8 / runs) % runs);
+  }
+}
+
+// Brings one slice after another of `lines` lines to shared memory, zero outside the operand: rows of kMmaSlice k, one
+// for each line, when the operand is stored along k, else rows of all lines, one for each k.
+template <int lines, int threads, bool along_k>
+class MmaLoader {
+ public:
+  DEV MmaLoader(const MmaOperand& operand, int64_t first_line, int64_t first_k) {
+    const int row = static_cast<int>(threadIdx.x) / kRuns;
+    const int run = static_cast<int>(threadIdx.x) % kRuns;
+    const int64_t line = first_line + (along_k ? row : run * 8);
+    k_ = along_k ? run * 8 : row;
+    from_ = operand.data + (along_k ? line * operand.stride + first_k + k_ : (first_k + k_) * operand.stride + line);
+    const int64_t left = operand.lines - line;
+    lines_left_ = left < lines ? static_cast<int>(left) : lines;
+  }
+
+  // k_count: how many k there are from the start of the slice.
+  DEV void load(const MmaOperand& operand, bf16* slice, int64_t k_count) {
+    const int row = static_cast<int>(threadIdx.x) / kRuns;
+    const int run = static_cast<int>(threadIdx.x) % kRuns;
+    const bf16* from = from_;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+      const int at = row + i * kRows;
+      if (kSteps * kRows > kAllRows && at >= kAllRows) break;
+      const int count = along_k ? (i * kRows < lines_left_ ? clamp_to_eight(k_count - k_) : 0)
+                                : (i * kRows < k_count - k_ ? clamp_to_eight(lines_left_) : 0);
+      bf16* const to = slice + (at * kRuns + permuted_run<kRuns>(at, run)) * 8;
+      if (operand.aligned) {
+        cp_async16(to, count > 0 ? from : operand.data, count * 2);
+      } else {
+        Pack<bf16> pack;
+#pragma unroll
+        for (int j = 0; j < 8; ++j) pack.at[j] = j < count ? ld(from + j) : from_float<bf16>(0.0f);
+        st128(to, pack);
+      }
+      from += operand.stride * kRows;
+    }
+    from_ += along_k ? kMmaSlice : operand.stride * kMmaSlice;
+  }
+
+ private:
+  static constexpr int kRuns = (along_k ? kMmaSlice : lines) / 8;  // of a row of shared memory
+  static constexpr int kAllRows = along_k ? lines : kMmaSlice;
+  static constexpr int kRows = threads / kRuns;  // that all threads load together
+  static constexpr int kSteps = (kAllRows + kRows - 1) / kRows;
+  static_assert(threads % kRuns == 0);
+
+  const bf16* from_;
+  int lines_left_, k_;
+};
+
+// Two halves of 8 lines and two of 8 k from `line` and `k` on, of a slice of `lines` lines, in the order of the registers:
+// of A the second half of the lines comes before the second half of k, of B it is the other way round.
+template <int lines, bool along_k, bool lines_first>
+DEV void load_fragments(uint32_t (&out)[4], const bf16* slice, int line, int k) {
+  constexpr int runs = (along_k ? kMmaSlice : lines) / 8;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int first = lane / 8 % 2;
+  const int second = lane / 16;
+  const int line_half = lines_first ? first : second;
+  const int k_half = lines_first ? second : first;
+  const int row = along_k ? line + line_half * 8 + lane % 8 : k + k_half * 8 + lane % 8;
+  const int run = along_k ? k / 8 + k_half : line / 8 + line_half;
+  ldmatrix<4, !along_k>(out, slice + (row * runs + permuted_run<runs>(row, run)) * 8);
+}
+
+// sums += the product of a slice, ascending k.
+template <class Tile, bool a_along, bool b_along>
+DEV void multiply_mma_slice(float (&sums)[Tile::m_tiles][4][4], const bf16* slice, int row, int column) {
+  const bf16* slice_b = slice + Tile::rows * kMmaSlice;
+#pragma unroll
+  for (int k = 0; k < kMmaSlice; k += 16) {
+    uint32_t a[Tile::m_tiles][4];
+    uint32_t b[2][4];
+#pragma unroll
+    for (int m = 0; m < Tile::m_tiles; ++m) load_fragments<Tile::rows, a_along, true>(a[m], slice, row + m * 16, k);
+#pragma unroll
+    for (int n = 0; n < 2; ++n) load_fragments<Tile::columns, b_along, false>(b[n], slice_b, column + n * 16, k);
+#pragma unroll
+    for (int m = 0; m < Tile::m_tiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        const uint32_t right[2] = {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]};
+        mma_m16n8k16_bf16(sums[m][n], a[m], right, sums[m][n]);
+      }
+    }
+  }
+}
+
+// Four lanes hold two columns each of four groups of eight; afterwards lane c holds all eight of group c.
+DEV void gather_eight(float (&out)[8], const float (&pairs)[4][2]) {
+  const int c = static_cast<int>(threadIdx.x % 4);
+  float kept[2][2][2];  // [group / 2][from lane c & ~1 or | 1][column]
+#pragma unroll
+  for (int g = 0; g < 2; ++g) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const float mine = c % 2 == 0 ? pairs[2 * g][e] : pairs[2 * g + 1][e];
+      const float other = c % 2 == 0 ? pairs[2 * g + 1][e] : pairs[2 * g][e];
+      const float got = __shfl_xor_sync(kFullWarp, other, 1);
+      kept[g][0][e] = c % 2 == 0 ? mine : got;
+      kept[g][1][e] = c % 2 == 0 ? got : mine;
+    }
+  }
+#pragma unroll
+  for (int p = 0; p < 2; ++p) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const float mine = c < 2 ? kept[0][p][e] : kept[1][p][e];
+      const float other = c < 2 ? kept[1][p][e] : kept[0][p][e];
+      const float got = __shfl_xor_sync(kFullWarp, other, 2);
+      out[2 * p + e] = c < 2 ? mine : got;
+      out[4 + 2 * p + e] = c < 2 ? got : mine;
+    }
+  }
+}
+
+template <class T>
+DEV void load_eight(float (&out)[8], const T* p) {
+#pragma unroll
+  for (int i = 0; i < 8; i += Pack<T>::size) {
+    const Pack<T> pack = ld128(p + i);
+#pragma unroll
+    for (int j = 0; j < Pack<T>::size; ++j) out[i + j] = to_float(pack.at[j]);
+  }
+}
+
+// Columns [column, column + 8) of a row of out, of which `count` are there.
+template <class T>
+DEV void finish_eight(const MmaOut& out, T* base, int64_t row, int64_t column, int count, float (&x)[8]) {
+  T* const to = base + row * out.stride + column;
+  const T* const addend =
+      out.addend == nullptr ? nullptr : static_cast<const T*>(out.addend) + row * out.addend_stride + column;
+  const bool whole = out.aligned && count == 8;
+  if (out.bias != nullptr) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      if (j < count) x[j] += to_float(ld(out.bias + column + j));
+    }
+  }
+  if (whole) {
+    if (addend != nullptr) {
+      float old[8];
+      load_eight(old, addend);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) x[j] += old[j];
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i += Pack<T>::size) {
+      Pack<T> pack;
+#pragma unroll
+      for (int j = 0; j < Pack<T>::size; ++j) pack.at[j] = from_float<T>(x[i + j]);
+      st128(to + i, pack);
+    }
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    if (j >= count) continue;
+    if (addend != nullptr) x[j] += to_float(ld(addend + j));
+    st(to + j, from_float<T>(x[j]));
+  }
+}
+
+template <class Tile, bool a_along, bool b_along>
+KERNEL(Tile::threads, Tile::resident)
+matmul_bf16_kernel(const MmaCall call) {
+  SHARED_DYN(bf16, slices);
+
+  const unsigned group = blockIdx.x / (kMmaTileGroup * call.column_tiles);
+  const unsigned in_group = blockIdx.x % (kMmaTileGroup * call.column_tiles);
+  const unsigned height = min(unsigned{kMmaTileGroup}, call.row_tiles - group * kMmaTileGroup);
+  const int64_t row0 = int64_t{group * kMmaTileGroup + in_group % height} * Tile::rows;
+  const int64_t column0 = int64_t{in_group / height} * Tile::columns;
+
+  const bool is_split = call.split >= 0;
+  const int64_t k_begin = is_split ? (call.split + blockIdx.y) * call.block : 0;
+  const int64_t k_end = is_split && k_begin + call.block < call.k ? k_begin + call.block : call.k;
+  const int count = static_cast<int>((k_end - k_begin + kMmaSlice - 1) / kMmaSlice);
+  const int block_slices = static_cast<int>(call.block / kMmaSlice);
+
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int row = warp / Tile::wide * (16 * Tile::m_tiles);
+  const int column = warp % Tile::wide * 32;
+
+  MmaLoader<Tile::rows, Tile::threads, a_along> a(call.a, row0, k_begin);
+  MmaLoader<Tile::columns, Tile::threads, b_along> b(call.b, column0, k_begin);
+  const auto load = [&](int i, int stage) {
+    bf16* const slice = slices + stage * Tile::stage;
+    const int64_t k_count = k_end - k_begin - int64_t{i} * kMmaSlice;
+    a.load(call.a, slice, k_count);
+    b.load(call.b, slice + Tile::rows * kMmaSlice, k_count);
+  };
+
+  float sums[Tile::m_tiles][4][4] = {};
+  float total[Tile::m_tiles][4][4];
+#pragma unroll
+  for (int i = 0; i < Tile::stages - 1; ++i) {
+    if (i < count) load(i, i);
+    cp_async_commit();
+  }
+  int stage = 0;
+  for (int i = 0; i < count; ++i) {
+    // The barrier says both: this slice is there for all threads, and all have left the one before it.
+    cp_async_wait<Tile::stages - 2>();
+    __syncthreads();
+    if (i + Tile::stages - 1 < count) load(i + Tile::stages - 1, stage == 0 ? Tile::stages - 1 : stage - 1);
+    cp_async_commit();
+    multiply_mma_slice<Tile, a_along, b_along>(sums, slices + stage * Tile::stage, row, column);
+    stage = stage + 1 == Tile::stages ? 0 : stage + 1;
+    if ((i + 1) % block_slices == 0 || i + 1 == count) {
+      const bool first = i < block_slices;
+#pragma unroll
+      for (int m = 0; m < Tile::m_tiles; ++m) {
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            total[m][n][e] = first ? sums[m][n][e] : total[m][n][e] + sums[m][n][e];
+            sums[m][n][e] = 0.0f;
+          }
+        }
+      }
+    }
+  }
+
+  // Of an 8 x 8 part a lane has row lane / 4 and two columns; it leaves with the eight columns of one part of four.
+  MmaOut out = call.out;
+  if (is_split) out.full += blockIdx.y * call.split_stride;
+  const int64_t at = column0 + column + lane % 4 * 8;
+  const int eight = clamp_to_eight(call.b.lines - at);
+#pragma unroll
+  for (int m = 0; m < Tile::m_tiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float pairs[4][2];
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        pairs[n][0] = total[m][n][2 * half];
+        pairs[n][1] = total[m][n][2 * half + 1];
+      }
+      float x[8];
+      gather_eight(x, pairs);
+      const int64_t r = row0 + row + m * 16 + half * 8 + lane / 4;
+      if (r >= call.a.lines || eight == 0) continue;
+      if (out.full != nullptr) {
+        finish_eight(out, out.full, r, at, eight, x);
+      } else {
+        finish_eight(out, out.half, r, at, eight, x);
+      }
+    }
+  }
+}
+
+// out = the sum of `count` matrices [m,n] in ascending order, and what MmaOut adds.
+KERNEL(kMmaSumBlock)
+matmul_bf16_sum_kernel(const float* parts, int64_t count, int64_t m, int64_t n, const MmaOut out) {
+  const int64_t step = int64_t{gridDim.x} * kMmaSumBlock;
+  for (int64_t i = int64_t{blockIdx.x} * kMmaSumBlock + threadIdx.x; i < m * n; i += step) {
+    const int64_t row = i / n;
+    const int64_t column = i - row * n;
+    float x = count > 0 ? ld(parts + i) : 0.0f;
+#pragma unroll 4
+    for (int64_t part = 1; part < count; ++part) x += ld(parts + part * m * n + i);
+    if (out.bias != nullptr) x += to_float(ld(out.bias + column));
+    if (out.full != nullptr) {
+      if (out.addend != nullptr) x += ld(static_cast<const float*>(out.addend) + row * out.addend_stride + column);
+      st(out.full + row * out.stride + column, x);
+    } else {
+      if (out.addend != nullptr)
+        x += to_float(ld(static_cast<const bf16*>(out.addend) + row * out.addend_stride + column));
+      st(out.half + row * out.stride + column, from_float<bf16>(x));
+    }
+  }
+}
+
+static int64_t mma_tiles(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
+
+template <class T>
+static bool in_runs(const T* data, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
+}
+
+enum class MmaSize { large, middle, flat };
+
+static MmaSize choose_mma_tile(int64_t m, int64_t n) {
+  if (m <= FlatMmaTile::rows) return MmaSize::flat;
+  const int64_t large = mma_tiles(m, LargeMmaTile::rows) * mma_tiles(n, LargeMmaTile::columns);
+  const bool fits = m > MiddleMmaTile::rows && n > MiddleMmaTile::columns;
+  return fits && large >= multiprocessors() ? MmaSize::large : MmaSize::middle;
+}
+
+// Blocks of k that are computed side by side; 0: none, each tile takes all of them.
+static int64_t mma_splits(int64_t m, int64_t n, int64_t k) {
+  const int64_t blocks = mma_tiles(k, bf16_block(k));
+  const MmaSize size = choose_mma_tile(m, n);
+  const int64_t rows = size == MmaSize::flat ? FlatMmaTile::rows : MiddleMmaTile::rows;
+  const int64_t tiles = mma_tiles(m, rows) * mma_tiles(n, MiddleMmaTile::columns);
+  static_assert(FlatMmaTile::columns == MiddleMmaTile::columns);
+  if (blocks <= 1 || size == MmaSize::large || tiles >= multiprocessors()) return 0;
+  int64_t most = mma_tiles(multiprocessors() * MiddleMmaTile::resident, tiles);
+  most = most < kMmaMostSplits ? most : kMmaMostSplits;
+  return most < blocks ? most : blocks;
+}
+
+int64_t bf16_workspace(int64_t m, int64_t n, int64_t k) {
+  // The sums so far, then one matrix for each block.
+  const int64_t splits = mma_splits(m, n, k);
+  return splits == 0 ? 0 : (splits + 1) * m * n;
+}
+
+static void sum_parts(const float* parts, int64_t count, int64_t m, int64_t n, const MmaOut& out, cudaStream_t stream) {
+  const int64_t blocks = mma_tiles(m * n, kMmaSumBlock);
+  const int64_t most = multiprocessors() * 64;
+  const Launch how(dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(kMmaSumBlock), 0, stream);
+  launch<matmul_bf16_sum_kernel>(how, parts, count, m, n, out);
+}
+
+template <class Tile>
+static void start_mma(MmaCall call, bool a_along, bool b_along, int64_t splits, cudaStream_t stream) {
+  call.row_tiles = static_cast<unsigned>(mma_tiles(call.a.lines, Tile::rows));
+  call.column_tiles = static_cast<unsigned>(mma_tiles(call.b.lines, Tile::columns));
+  const dim3 grid(call.row_tiles * call.column_tiles, static_cast<unsigned>(splits));
+  const Launch how(grid, dim3(Tile::threads), sizeof(bf16) * Tile::stages * Tile::stage, stream);
+  if (a_along && b_along) return launch<matmul_bf16_kernel<Tile, true, true>>(how, call);
+  if (a_along) return launch<matmul_bf16_kernel<Tile, true, false>>(how, call);
+  if (b_along) return launch<matmul_bf16_kernel<Tile, false, true>>(how, call);
+  launch<matmul_bf16_kernel<Tile, false, false>>(how, call);
+}
+
+static void start_mma(const MmaCall& call, bool a_along, bool b_along, int64_t splits, cudaStream_t stream) {
+  switch (choose_mma_tile(call.a.lines, call.b.lines)) {
+    case MmaSize::large:
+      return start_mma<LargeMmaTile>(call, a_along, b_along, splits, stream);
+    case MmaSize::middle:
+      return start_mma<MiddleMmaTile>(call, a_along, b_along, splits, stream);
+    case MmaSize::flat:
+      return start_mma<FlatMmaTile>(call, a_along, b_along, splits, stream);
+  }
+}
+
+static void set_out(MmaOut& out, bf16* data) { out.half = data; }
+static void set_out(MmaOut& out, float* data) { out.full = data; }
+
+template <class Out>
+void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, cudaStream_t stream) {
+  const int64_t m = product.m, n = product.n, k = product.k;
+  if (m == 0 || n == 0) return;
+  const bool a_along = !product.a_transposed;
+  const bool b_along = product.b_layout == BLayout::columns;
+  MmaOut out{};
+  out.bias = product.bias;
+  out.stride = product.out_stride;
+  set_out(out, product.out);
+  out.aligned = in_runs(product.out, product.out_stride);
+  if (product.accumulate) {
+    out.addend = product.out;
+    out.addend_stride = product.out_stride;
+  }
+  if (k == 0) return sum_parts(nullptr, 0, m, n, out, stream);
+
+  MmaCall call{};
+  call.a = {product.a, product.a_stride, m, in_runs(product.a, product.a_stride)};
+  call.b = {product.b, product.b_stride, n, in_runs(product.b, product.b_stride)};
+  call.k = k;
+  call.block = bf16_block(k);
+  const int64_t most = mma_splits(m, n, k);
+  if (most == 0) {
+    call.split = -1;
+    call.out = out;
+    return start_mma(call, a_along, b_along, 1, stream);
+  }
+  const int64_t blocks = mma_tiles(k, call.block);
+  call.out.full = workspace + m * n;
+  call.out.stride = n;
+  call.out.aligned = n % 4 == 0;
+  call.split_stride = m * n;
+  MmaOut so_far{};
+  so_far.full = workspace;
+  so_far.stride = n;
+  for (call.split = 0; call.split < blocks; call.split += most) {
+    const int64_t splits = blocks - call.split < most ? blocks - call.split : most;
+    start_mma(call, a_along, b_along, splits, stream);
+    const bool is_first = call.split == 0;
+    const bool is_last = call.split + splits == blocks;
+    sum_parts(is_first ? workspace + m * n : workspace, is_first ? splits : splits + 1, m, n, is_last ? out : so_far,
+              stream);
+  }
+}
+
+template void launch_bf16_product(const ProductOf<bf16, bf16>&, float*, cudaStream_t);
+template void launch_bf16_product(const ProductOf<bf16, float>&, float*, cudaStream_t);
+
+template <class Out>
+static void run_bf16(Context& context, const ProductOf<bf16, Out>& product) {
+  const Context::ScratchMark mark = context.scratch_mark();
+  float* workspace = context.scratch<float>(bf16_workspace(product.m, product.n, product.k));
+  launch_bf16_product(product, workspace, static_cast<cudaStream_t>(context.stream));
+  context.scratch_release(mark);
+}
+
+void run_product(Context& context, const ProductOf<bf16, bf16>& product) { run_bf16(context, product); }
+void run_product(Context& context, const ProductOf<bf16, float>& product) { run_bf16(context, product); }
+
+}  // namespace cuda
+}  // namespace luffy

@@ -1,0 +1,35 @@
+// The matrix product of bfloat16 on CUDA: matmul and linear where the operands are bfloat16.
+//
+// The sum of an element: k is cut into equal blocks (bf16_block(K), the last may be shorter); each block is a chain of
+// tensor-core products of 16 k from zero over ascending k, in float32; the blocks are added in ascending order in
+// float32; then the bias, then the old out or the residual. Only then it is rounded, once, if out is bfloat16. The order
+// follows from K alone: an element has the same bits whichever tile computed it, whatever stands beside its row.
+#pragma once
+
+#include "../core/cu.cuh"
+#include "matmul-product.h"
+
+namespace luffy {
+namespace cuda {
+
+template <>
+struct ElementType<bf16> {
+  static constexpr DType dtype = DType::bf16;
+};
+
+// The length of a block of k, a multiple of the 32 k of a slice.
+static inline int64_t bf16_block(int64_t k) {
+  const int64_t blocks = (k + kLongestBlock - 1) / kLongestBlock;
+  return blocks <= 1 ? kLongestBlock : ((k + blocks - 1) / blocks + 31) / 32 * 32;
+}
+
+void run_product(Context& context, const ProductOf<bf16, bf16>& product);
+void run_product(Context& context, const ProductOf<bf16, float>& product);
+
+// The same without a context: `workspace` has room for bf16_workspace floats, aligned to 16 bytes.
+template <class Out>
+void launch_bf16_product(const ProductOf<bf16, Out>& product, float* workspace, cudaStream_t stream);
+int64_t bf16_workspace(int64_t m, int64_t n, int64_t k);
+
+}  // namespace cuda
+}  // namespace luffy
