@@ -73,7 +73,7 @@ function upload({ device }: Bench, { dtype, shape, data }: HostTensor): Tensor {
 }
 
 /** Fast numbers of no quality: the counter-based ones take seconds for arrays of this size. */
-class QuickRandom extends CounterRandom {
+export class QuickRandom extends CounterRandom {
   #state = 12345
 
   override uint32(): number {

@@ -53,6 +53,7 @@ export interface NativePolicyObjective {
   gamma: number
   exponent: number
   offPolicyCap: number
+  supervisedWeight: number
   klCoef: number
   entropyShare: number
 }

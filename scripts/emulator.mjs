@@ -37,11 +37,7 @@ function backendProgram(name) {
 }
 
 // Test files with a part that runs on the emulator only when `npm run test:emulator` asks for it.
-const longTests = [
-  'dist/test/emulator/**/*.test.js',
-  'dist/test/sampler/agreement.test.js',
-  'dist/test/training/golden-policies.test.js',
-]
+const longTests = ['dist/test/emulator/**/*.test.js', 'dist/test/training/golden-policies.test.js']
 
 const sanitizers = {
   plain: ['-O2'],

@@ -18,6 +18,7 @@ const rooms: readonly (readonly string[])[] = [
   ['rewards'],
   ['training'],
   ['evaluation', 'report'],
+  ['compare'],
   ['cli'],
 ]
 

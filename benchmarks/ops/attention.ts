@@ -10,7 +10,7 @@ interface AttentionSizes {
   d: number
 }
 
-function attention(sizes: AttentionSizes, backward: boolean): TimedOp {
+export function attention(sizes: AttentionSizes, backward: boolean): TimedOp {
   const { sequences, length, heads, kvHeads, d } = sizes
   const t = sequences * length
   // Scores and their product with the values over the causal half; backward does five such products for two.

@@ -41,6 +41,9 @@ const number = (min: number) => (text: string) => {
 /** Lines of help stay below 80 columns, whatever the terminal. */
 const helpWidth = 79
 
+/** `1,2,3` as whole numbers. */
+const integers = (text: string) => text.split(',').map(integer(0))
+
 const collect = (value: string, earlier: string[]) => [...earlier, value]
 const setHelp = 'an option of the configuration, such as objective.entropyCoef=0.003 (repeatable)'
 
@@ -137,6 +140,19 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .action(async (runs, options) => {
       const { runReport } = await import('./report.js')
       finish(await runReport(runs, options))
+    })
+
+  program
+    .command('compare')
+    .description('train several methods from one base over several seeds; finished runs are not repeated')
+    .argument('<config>', 'YAML or JSON file (docs/compare.md)')
+    .option('--jobs <count>', "runs at a time (default: the file's, or the cores)", integer(1))
+    .option('--seeds <list>', 'such as 1,2,3 in place of those of the file', integers)
+    .option('--grace <seconds>', 'time to stop and save after Ctrl-C or SIGTERM', number(0), 25)
+    .option('--json', 'print JSON', false)
+    .action(async (config, options) => {
+      const { runCompare } = await import('./compare.js')
+      finish(await runCompare(config, options))
     })
 
   program

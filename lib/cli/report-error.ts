@@ -8,6 +8,7 @@ export interface ErrorReport {
   /** Class of the error. */
   error: string
   code: string
+  /** Without the hint. */
   message: string
   exitCode: number
   hint?: string
@@ -22,7 +23,8 @@ export function describeError(error: unknown, usageHint?: string): ErrorReport {
     return {
       error: name,
       code,
-      message,
+      message:
+        hint !== undefined && message.endsWith(`; ${hint}`) ? message.slice(0, -hint.length - 2) : message,
       exitCode,
       ...(hint === undefined ? {} : { hint }),
       ...(path === undefined ? {} : { path }),
@@ -58,7 +60,8 @@ export function describeError(error: unknown, usageHint?: string): ErrorReport {
 export function reportError(report: ErrorReport, error: unknown, json: boolean): number {
   if (process.env.LUFFY_DEBUG && process.env.LUFFY_DEBUG !== '0')
     process.stderr.write(`${printableLines(inspect(error))}\n`)
-  const line = printable(report.message)
+  const { message, hint } = report
+  const line = printable(hint === undefined ? message : `${message}; ${hint}`)
   // A stop that was asked for is no complaint of luffy's.
   process.stderr.write(`${json ? jsonLine(report) : report.code === 'ABORTED' ? line : `luffy: ${line}`}\n`)
   return report.exitCode

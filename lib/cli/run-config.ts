@@ -4,6 +4,7 @@ import { ConfigError, LuffyError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
 import { isForbiddenName } from '../options.js'
 import { aliasTarget } from '../training/config-aliases.js'
+import { optionOf } from '../training/config-mistakes.js'
 import {
   type ReadTrainConfig,
   readTrainConfig,
@@ -30,8 +31,31 @@ export async function loadTrainConfig(
     return readTrainConfig(config)
   } catch (error) {
     if (!LuffyError.isInstance(error) || !Array.isArray(error.details?.mistakes)) throw error
-    throw new ConfigError(`${path}: ${error.details.mistakes.join('; ')}`, { path, details: error.details })
+    throw new ConfigError(blamed(error.details.mistakes, overrides, path), { path, details: error.details })
   }
+}
+
+/** Each mistake behind what it came from: an override of the command line, or the file. */
+function blamed(mistakes: readonly string[], overrides: readonly string[], path: string): string {
+  const groups = new Map<string, string[]>()
+  for (const mistake of mistakes) {
+    const option = optionOf(mistake)
+    const namesIn = (text: string) => {
+      const name = text.slice(0, text.indexOf('='))
+      return [name, aliasTarget(name) ?? name]
+    }
+    const override = overrides.findLast(text =>
+      namesIn(text).some(name => option === name || option.startsWith(`${name}.`)),
+    )
+    const source = override === undefined ? path : `--set ${override}`
+    // `--set topP=2: topP: expected ...` says the name twice.
+    const text =
+      override === undefined || !namesIn(override).includes(option)
+        ? mistake
+        : mistake.replace(`${option}: `, '')
+    groups.set(source, [...(groups.get(source) ?? []), text])
+  }
+  return [...groups].map(([source, texts]) => `${source}: ${texts.join('; ')}`).join('; ')
 }
 
 /** YAML (of which JSON is a part) as plain objects: one document, no tags, no key twice, no prototype. */

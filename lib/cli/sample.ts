@@ -9,9 +9,10 @@ import {
   promptOf,
   TRAINING_SHAPE,
 } from '../data/op-chains/index.js'
-import { AbortedError, ConfigError, ModelFileError } from '../errors.js'
+import { AbortedError, ConfigError, ModelFileError, TokenizerError } from '../errors.js'
 import { folderProblem } from '../io/folders.js'
 import { exists } from '../io/regular-file.js'
+import { describeValue } from '../options.js'
 import { isHubReference } from '../policy/hub.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
@@ -188,11 +189,24 @@ async function encodePrompts(
   raw: boolean,
 ): Promise<Int32Array[]> {
   if (prompts.includes('')) throw new ConfigError('prompt: expected at least one character')
-  if (!(tokenizer instanceof HuggingFaceTokenizer)) return prompts.map(prompt => tokenizer.encode(prompt))
+  if (!(tokenizer instanceof HuggingFaceTokenizer))
+    return prompts.map(prompt => encodePrompt(prompt, tokenizer))
   const template = raw ? undefined : tokenizer.chatTemplate
   if (template === undefined) return prompts.map(prompt => tokenizer.encode(prompt, { begin: !raw }))
   const texts = await template.renderAll(prompts.map(content => [{ role: 'user', content }]))
   return texts.map(text => tokenizer.encode(text))
+}
+
+// A tokenizer knows its text by no name; here it is the prompt.
+function encodePrompt(prompt: string, tokenizer: Tokenizer): Int32Array {
+  try {
+    return tokenizer.encode(prompt)
+  } catch (error) {
+    if (!TokenizerError.isInstance(error)) throw error
+    const problem = error.message.replace(/^text: /, '')
+    const example = isOpChains(tokenizer) ? `, such as --prompt '${newInstance(0)}'` : ''
+    throw new TokenizerError(`prompt ${describeValue(prompt)}: ${problem}${example}`, { cause: error })
+  }
 }
 
 // A vocabulary may be padded beyond the tokenizer's ids.

@@ -8,8 +8,9 @@ import { configText, note, print } from './terminal.js'
 export async function runValidate(path: string, overrides: readonly string[]): Promise<number> {
   const { config, notices } = await loadTrainConfig(path, overrides)
   for (const notice of notices) note(notice)
-  const { config: resolved, model } = await checkSetup(config)
-  print(configText(resolved))
+  const { effective, model } = await checkSetup(config)
+  print(configText(effective.config))
+  if (effective.off.length > 0) print(`# off: ${effective.off.join(', ')}`)
   print(
     `# valid; the model is a ${model.architecture} of ${formatCount(model.parameters)} parameters, ` +
       `rotary base ${model.ropeTheta}${changed(config.ropeTheta)}, ${model.maxPositions} positions${changed(config.maxPositions)}`,

@@ -1,7 +1,10 @@
 // The methods by name.
 import { ConfigError } from '../errors.js'
 import { checkFunction, checkObject, describeValue, unknownNameError } from '../options.js'
+import { chord } from './chord.js'
+import { exgrpo } from './exgrpo.js'
 import { drGrpo, grpo } from './grpo.js'
+import { hpt } from './hpt.js'
 import { luffy } from './luffy.js'
 import type { Method } from './method.js'
 import { mixedPolicy } from './mixed-policy.js'
@@ -17,6 +20,9 @@ export const methods = {
   sft,
   rlWithSftLoss,
   sftThenRl,
+  exgrpo,
+  chord,
+  hpt,
 } as const satisfies Record<string, Method>
 export type MethodName = keyof typeof methods
 
@@ -29,7 +35,7 @@ export function resolveMethod(method: unknown): Method {
   if (typeof method === 'object' && method !== null && 'objective' in method && 'name' in method) {
     const { objective, advantages } = method as Partial<Method>
     checkObject(objective, 'method.objective', 'an options object')
-    for (const hook of ['at', 'choose'] as const) {
+    for (const hook of ['at', 'choose', 'memory'] as const) {
       if ((method as Partial<Method>)[hook] !== undefined) {
         checkFunction((method as Partial<Method>)[hook], `method.${hook}`)
       }

@@ -3,6 +3,7 @@
 import type { Objective } from '../ops/policy-objective.js'
 import type { GroupMember } from './group.js'
 import type { AdvantageOptions } from './losses.js'
+import type { MethodMemory } from './memory.js'
 import type { MethodNumbers, MethodOption } from './options.js'
 
 export interface Method {
@@ -26,11 +27,15 @@ export interface Method {
    * arguments alone.
    */
   choose?: (members: readonly RatedMember[], options: MethodNumbers) => readonly RatedMember[]
+  /** What it keeps from step to step, empty at first: one for each run. */
+  memory?: (options: MethodNumbers) => MethodMemory
 }
 
 /** A member of a step's group, with where it comes from. The reward is missing where none could be given. */
 export interface RatedMember extends GroupMember {
-  source: 'sample' | 'demonstration'
+  source: 'sample' | 'demonstration' | 'prefix' | 'replay'
+  /** Of what the policy sampled: cut at the length limit. */
+  truncated?: boolean
 }
 
 /** How a step differs from the method's data. */
@@ -39,6 +44,8 @@ export interface MethodChange {
   as?: Method
   /** Parts of the objective, over the method's; what a configuration says comes over both. */
   objective?: Objective
+  /** Share of a demonstration that is given and continued by the policy, from 0 to 1; in place of the configuration's. */
+  prefix?: number
   /** In place of the configuration's learning rate and schedule. */
   learningRate?: number
   /** Steps before the configuration's learning-rate schedule begins. */

@@ -15,6 +15,10 @@ export interface Shaping {
   exponent?: number
 }
 
+/** Detached factor phi on -log p of a supervised token: 1; p, as in DFT (arXiv 2508.05629); p (1 - p), as in CHORD. */
+export const supervisedWeights = ['none', 'probability', 'uncertainty'] as const
+export type SupervisedWeight = (typeof supervisedWeights)[number]
+
 export const reductionKinds = ['constant', 'token-mean', 'sequence-mean'] as const
 export type ReductionKind = (typeof reductionKinds)[number]
 
@@ -37,6 +41,8 @@ export interface Objective {
   shaping?: Shaping
   /** Upper bound on the shaped off-policy ratio. */
   offPolicyCap?: number
+  /** Default: none. */
+  supervisedWeight?: SupervisedWeight
   reduction?: LossReduction
   /** Of supervised tokens. Default: `reduction`. Each of the two is over the sequences and tokens of its own kind. */
   sftReduction?: LossReduction
@@ -56,6 +62,7 @@ export interface ResolvedObjective {
   logRatioClamp: number
   shaping: { kind: ShapingKind; gamma: number; exponent: number }
   offPolicyCap: number | undefined
+  supervisedWeight: SupervisedWeight
   reduction: LossReduction
   sftReduction: LossReduction
   policyCoef: number
@@ -70,6 +77,7 @@ const names = [
   'logRatioClamp',
   'shaping',
   'offPolicyCap',
+  'supervisedWeight',
   'reduction',
   'sftReduction',
   'policyCoef',
@@ -94,6 +102,11 @@ export function resolveObjective(objective: Objective = {}, where = 'objective')
     }),
     shaping: resolveShaping(given.shaping, `${where}.shaping`),
     offPolicyCap: number('offPolicyCap', 0),
+    supervisedWeight: checkChoice(
+      given.supervisedWeight ?? 'none',
+      `${where}.supervisedWeight`,
+      supervisedWeights,
+    ),
     reduction: resolveReduction(given.reduction, `${where}.reduction`),
     sftReduction: resolveReduction(
       given.sftReduction ?? given.reduction,
@@ -153,6 +166,7 @@ export function nativeObjective(objective: ResolvedObjective, tokens: number): N
     gamma: shaping.gamma,
     exponent: shaping.exponent,
     offPolicyCap: objective.offPolicyCap ?? 0,
+    supervisedWeight: supervisedWeights.indexOf(objective.supervisedWeight),
     klCoef: objective.klCoef,
     entropyShare: objective.entropyCoef / Math.max(1, tokens),
   }
@@ -192,7 +206,7 @@ export interface LossMetrics {
   entropy: number
   onPolicyLoss: number
   offPolicyLoss: number
-  /** Mean of -logProb over supervised tokens. */
+  /** Mean of -phi logProb over supervised tokens. */
   supervisedLoss: number
   clipFraction: number
   approxKl: number

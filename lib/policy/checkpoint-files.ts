@@ -3,7 +3,6 @@
 import { join } from 'node:path'
 import { tell } from '../callback.js'
 import { ModelFileError } from '../errors.js'
-import { folderProblem } from '../io/folders.js'
 import { exists, plainFilePath, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { printable } from '../printable.js'
@@ -84,13 +83,6 @@ export class Checkpoint {
 
   static async open(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
     const { ropeTheta, maxPositions } = options
-    const problem = await folderProblem(folder)
-    if (problem !== undefined) {
-      throw new ModelFileError(`${folder}: ${problem}`, {
-        hint: 'give the folder of a Hugging Face model',
-        path: folder,
-      })
-    }
     const config = withOverrides(await readPolicyConfig(folder), { ropeTheta, maxPositions })
     const opened = await openWeightFiles(folder)
     try {

@@ -3,6 +3,7 @@
 // by name before anything else of the model is read.
 import { join } from 'node:path'
 import { ModelFileError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import {
@@ -27,6 +28,11 @@ const maxConfigBytes = 16 * 1024 * 1024
 
 /** The configuration of the model in a folder. */
 export async function readPolicyConfig(folder: string): Promise<PolicyConfig> {
+  const problem = await folderProblem(folder)
+  if (problem !== undefined) {
+    const hint = 'give the folder of a Hugging Face model, or hf:owner/name'
+    throw new ModelFileError(`${folder}: ${problem}`, { hint, path: folder })
+  }
   const path = join(folder, 'config.json')
   const config = parsePolicyConfig(await readRegularFile(path, maxConfigBytes, { within: folder }), path)
   const generationPath = join(folder, 'generation_config.json')

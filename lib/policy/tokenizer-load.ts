@@ -1,6 +1,7 @@
 // The tokenizer of a model folder: tokenizer.json with what stands beside it, or one of luffy's own.
 import { join } from 'node:path'
 import { TokenizerError } from '../errors.js'
+import { folderProblem } from '../io/folders.js'
 import { exists, readRegularFile } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { ChatTemplate, memberOf } from './chat-template.js'
@@ -21,6 +22,11 @@ const generationFileName = 'generation_config.json'
  */
 export async function loadTokenizer(model: string): Promise<Tokenizer> {
   const folder = await modelFolder(model, { parts: 'tokenizer' })
+  const problem = await folderProblem(folder)
+  if (problem !== undefined) {
+    const hint = 'give the folder of a Hugging Face model, or hf:owner/name'
+    throw new TokenizerError(`${folder}: ${problem}`, { hint, path: folder })
+  }
   const files = new Map<string, Buffer>()
   for (const name of [...tokenizerFileNames, generationFileName]) {
     const path = join(folder, name)

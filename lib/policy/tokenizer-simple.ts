@@ -70,7 +70,7 @@ export class CharacterTokenizer implements Tokenizer {
       if (id === undefined) {
         throw new TokenizerError(
           `text: character ${JSON.stringify(character)} at position ${ids.length} has no token`,
-          { hint: `The vocabulary is ${JSON.stringify(this.characters.join(''))}.` },
+          { hint: `the vocabulary is ${JSON.stringify(this.characters.join(''))}` },
         )
       }
       ids.push(id)

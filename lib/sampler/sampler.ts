@@ -177,12 +177,14 @@ class SamplingRun {
         bad: device.empty([n], 'int32'),
       })
       if (decoding.length > 0 && previous) {
-        this.#draw(this.#decode(decoding, previous), decoding, into, 0)
+        const counters = this.#counters(decoding)
+        this.#draw(this.#decode(decoding, previous), counters, into, 0)
       }
       let start = decoding.length
       for (const part of prefillParts(admitted, this.#prompts)) {
         const members = part.flatMap(group => group.sequences)
-        this.#draw(this.#prefill(part), members, into, start)
+        const counters = this.#counters(members)
+        this.#draw(this.#prefill(part), counters, into, start)
         start += members.length
       }
       return into
@@ -252,34 +254,37 @@ class SamplingRun {
     })
   }
 
-  /** Final hidden states [n, C] of the newest token of each sequence. */
+  /**
+   * Final hidden states [n, C] of the newest token of each sequence. What the step reads is uploaded before its first
+   * op, so that from there to its drawn tokens nothing comes from the host.
+   */
   #decode(sequences: Sequence[], previous: Round): Tensor {
     const device = this.#device
     const n = sequences.length
     const width = sequences.reduce((most, sequence) => Math.max(most, blocksFor(sequence.length + 1)), 1)
-    const data = new Int32Array(n * (4 + width))
+    const data = new Int32Array(n * (5 + width))
     sequences.forEach((sequence, i) => {
       const position = sequence.length
       data[i] = sequence.row
       data[n + i] = position
       data[2 * n + i] = slotOf(sequence, position)
       data[3 * n + i] = position + 1
-      data.set(sequence.blocks.slice(0, width), 4 * n + i * width)
+      data[4 * n + i] = i
+      data.set(sequence.blocks.slice(0, width), 5 * n + i * width)
       sequence.length += 1
     })
     const all = device.int32(data)
     const part = (index: number) => all.rowRange(index * n, (index + 1) * n)
     const slots = part(2)
     const lengths = part(3)
-    const table = device.view(all, 4 * n, [n, width], width)
+    const table = device.view(all, 5 * n, [n, width], width)
     const tokens = gatherRows(
       undefined,
       previous.sampled.tokens.reshape([previous.sequences.length, 1]),
       part(0),
     )
-    const rows = device.int32(Int32Array.from({ length: n }, (_, i) => i))
     return this.#forward(
-      { tokens: tokens.reshape([n]), positions: part(1), rows },
+      { tokens: tokens.reshape([n]), positions: part(1), rows: part(4) },
       (cache, q, k, v, scale) => {
         appendToCache(cache, k, v, slots)
         return attentionDecode(q, cache, table, lengths, scale)
@@ -340,11 +345,9 @@ class SamplingRun {
     )
   }
 
-  /** Draws the next token of each sequence into rows [start, ...) of the round's results. */
-  #draw(hidden: Tensor, sequences: Sequence[], into: SampledTokens, start: number): void {
-    const { weights } = this.#model
-    const { temperature, topK, topP, minP, promptNumbers } = this.#options
-    const logits = linear(undefined, hidden, weights.output, undefined, this.#packedOutput)
+  /** What the random numbers of the sequences' next tokens are made from, [n, 3]. */
+  #counters(sequences: Sequence[]): Tensor {
+    const { promptNumbers } = this.#options
     const counters = new Int32Array(sequences.length * 3)
     sequences.forEach((sequence, i) => {
       counters[3 * i] = promptNumbers[sequence.promptIndex] as number
@@ -352,10 +355,17 @@ class SamplingRun {
       counters[3 * i + 2] = sequence.drawn
       sequence.drawn += 1
     })
-    const end = start + sequences.length
+    return this.#device.int32(counters, [sequences.length, 3])
+  }
+
+  /** Draws the next token of each row into rows [start, ...) of the round's results. */
+  #draw(hidden: Tensor, counters: Tensor, into: SampledTokens, start: number): void {
+    const { temperature, topK, topP, minP } = this.#options
+    const logits = linear(undefined, hidden, this.#model.weights.output, undefined, this.#packedOutput)
+    const end = start + counters.rows
     sampleTokensInto(
       logits,
-      this.#device.int32(counters, [sequences.length, 3]),
+      counters,
       { temperature, topK, topP, minP, seed: this.#seed },
       {
         tokens: into.tokens.rowRange(start, end),

@@ -57,7 +57,7 @@ function shaping(value: unknown): unknown {
 
 const ownTask = 'a task of your own is passed to train(config, { task })'
 const dataFiles = 'data.train takes files'
-const wholeDemonstrations = 'demonstrations are used whole'
+const wholeDemonstrations = 'give prefix.fraction'
 const noReference = 'train() has no reference policy'
 const noHub = 'copy the checkpoint folder, which Hugging Face tools read'
 const ownLogs = 'metrics.jsonl is always written, and nothing else'
@@ -102,8 +102,8 @@ export const aliases: Readonly<Record<string, Alias>> = {
   'rollout.temperature': { to: 'temperature' },
   repetition_penalty: { only: [1], because: 'the sampler has no repetition penalty' },
   mask_truncated_completions: { to: 'maskTruncated' },
-  filter_groups: { only: [false], because: 'groups of equal rewards have advantage 0' },
-  'filter_groups.enable': { only: [false], because: 'groups of equal rewards have advantage 0' },
+  filter_groups: { to: 'skipUniformGroups' },
+  'filter_groups.enable': { to: 'skipUniformGroups' },
   use_vllm: { ignored: true },
   'rollout.name': { ignored: true },
   gpu_memory_utilization: { ignored: true },

@@ -63,12 +63,14 @@ export interface StepMetrics {
   /** Norm of the gradient before clipping. */
   gradNorm?: number
   learningRate?: number
-  /** Optimizer updates of this step that were skipped for a gradient that is not finite; 1 where it is one update. */
+  /** Optimizer updates of this step that were skipped for their gradient; 1 where it is one update. */
   skippedUpdates?: number
   /** Updates skipped because no member had an advantage. */
   noSignalUpdates?: number
   /** Demonstrations dropped because they are longer than the limit. */
   droppedDemonstrations?: number
+  /** Groups left out because all of their rewards are equal (skipUniformGroups). */
+  skippedGroups?: number
 
   // Amounts and times.
   /** Tokens trained on since the start of the run. */
@@ -141,6 +143,7 @@ const NAMES = {
   skippedUpdates: 'luffy/skipped_updates',
   noSignalUpdates: 'luffy/no_signal_updates',
   droppedDemonstrations: 'luffy/dropped_demonstrations',
+  skippedGroups: 'batch/skipped_groups',
   numTokens: 'num_tokens',
   onPolicyTokens: 'luffy/on_policy_tokens',
   offPolicyTokens: 'luffy/off_policy_tokens',

@@ -1,6 +1,7 @@
 // What a trainer does at one step of a run: the method's data, what the method changes at that step, and over both what
 // the caller asked for.
 import { type AdvantageOptions, resolveAdvantageOptions } from '../methods/losses.js'
+import type { MethodMemory } from '../methods/memory.js'
 import type { Method, MethodChange } from '../methods/method.js'
 import type { MethodNumbers } from '../methods/options.js'
 import type { AdvantageSettings } from '../ops/group-advantages.js'
@@ -13,6 +14,7 @@ export interface Moment extends Omit<MethodChange, 'as' | 'objective'> {
   options: MethodNumbers
   objective: ResolvedObjective
   advantages: AdvantageSettings
+  memory: MethodMemory | undefined
 }
 
 export interface MomentSource {
@@ -22,6 +24,7 @@ export interface MomentSource {
   overrides: { objective: Objective; advantages: AdvantageOptions }
   /** Divisor of constant reductions that have none. */
   defaultDivisor: number | undefined
+  memory: MethodMemory | undefined
 }
 
 /** Throws as resolveObjective does, for a method that asks for what cannot be. */
@@ -39,6 +42,7 @@ export function momentAt(source: MomentSource, step: number): Moment {
     step,
     method,
     options: source.methodOptions,
+    memory: as === undefined ? source.memory : undefined,
     objective: {
       ...resolved,
       reduction: withDivisor(resolved.reduction),

@@ -8,6 +8,7 @@ import { readPolicyConfig } from '../policy/hugging-face-config.js'
 import { parameterLayout } from '../policy/parameters.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import { Device } from '../tensor/device.js'
+import { effectiveConfig } from './effective-config.js'
 import { checkFits, namedTask } from './run-task.js'
 import { bestSetOf, type ResolvedTrainConfig } from './train-config.js'
 import { TrainingRun } from './training-run.js'
@@ -26,6 +27,8 @@ export interface CheckedSetup {
     maxPositions: number
   }
   evaluations: string[]
+  /** Every value that the run would have, and the options that are off. */
+  effective: { config: ResolvedTrainConfig; off: string[] }
 }
 
 /**
@@ -55,6 +58,7 @@ export async function checkSetup(
       maxPositions: policy.maxPositions,
     },
     evaluations: task.evaluations.map(({ name }) => name),
+    effective: effectiveConfig({ ...config, bestBy }, policy, backend === 'cpu' ? threads : undefined),
   }
 }
 

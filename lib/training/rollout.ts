@@ -1,14 +1,13 @@
 // One step's groups: rollouts of the policy and demonstrations of the data, scored.
 
+import type { StepPrompts } from '../methods/memory.js'
 import type { RatedMember } from '../methods/method.js'
 import { failureNotice, type ScoredCompletions, scoreCompletions } from '../rewards/reward.js'
 import type { Task, TaskItem } from '../rewards/task.js'
-import type { Completion, SampleProgress } from '../sampler/options.js'
-import type { Policy } from '../sampler/policy.js'
 import { rewardMetrics } from './group-metrics.js'
 import type { TrainGroup } from './groups.js'
 import type { StepMetrics } from './metrics.js'
-import type { Moment } from './moment.js'
+import { joined, type Response, respond, type StepContext } from './responses.js'
 import type { CompletionRow } from './run-folder.js'
 import type { ResolvedTrainConfig } from './train-config.js'
 
@@ -17,45 +16,27 @@ export interface Rollout {
   groups: TrainGroup[]
   /** What completions/ shows: every response, without advantages. */
   rows: CompletionRow[]
-  /** The row of each member of the groups, in order. */
-  memberRows: (CompletionRow | undefined)[]
+  /** Of each member of each group, the index of its row. */
+  memberRows: number[][]
   metrics: Partial<StepMetrics>
+  /** Of the rewards of all members, also those that are not trained on. */
+  rewards: Partial<StepMetrics>
   /** What there is to say about rewards that failed. */
   notice: string | undefined
 }
 
-interface Response {
-  item: number
-  tokens: Int32Array
-  source: 'on' | 'off'
-  completion: Completion | undefined
-}
-
 /** Samples responses to the items, adds their demonstrations, and scores both. Throws AbortedError, RewardError. */
-export async function rollOut(
-  policy: Policy,
-  task: Task,
-  items: readonly TaskItem[],
-  moment: Moment,
-  config: ResolvedTrainConfig,
-  signal?: AbortSignal,
-  onProgress?: (progress: SampleProgress) => void,
-): Promise<Rollout> {
-  const { method } = moment
-  const prompts = items.map(item => task.tokenizer.encode(item.prompt))
+export async function rollOut(context: StepContext, items: readonly TaskItem[]): Promise<Rollout> {
+  const { task, config, moment, signal } = context
   const started = performance.now()
-  const demonstrated = method.demonstrations
-    ? demonstrations(task, items, config)
-    : { responses: [], dropped: 0 }
-  const sampled = method.onPolicy
-    ? await sampleResponses(policy, task, prompts, moment, config, signal, onProgress)
-    : []
+  const steps = await recall(context, items)
+  const prompts = steps.map(({ item }) => task.tokenizer.encode(item.prompt))
+  const { responses, dropped } = await respond(context, steps, prompts)
   const rolloutSeconds = (performance.now() - started) / 1000
-  const responses = [...sampled, ...demonstrated.responses].sort((a, b) => a.item - b.item)
   const scored = await scoreCompletions(
     task.reward,
     responses.map(response => {
-      const row = items[response.item] as TaskItem
+      const row = steps[response.item]?.item as TaskItem
       const completion = task.tokenizer.decode(response.tokens)
       return {
         promptIndex: response.item,
@@ -68,50 +49,43 @@ export async function rollOut(
     }),
     signal,
   )
-  const rows = completionRows(task, items, responses, scored)
-  const rated = items.map((_, g) =>
-    responses.flatMap((response, i) => {
-      const reward = scored.rewards[i]
+  const all = steps.map((_, g) =>
+    responses.flatMap((response, row) => {
+      const reward = scored.rewards[row]
       // Without a judgement a sample has no advantage and counts for no baseline.
-      if (response.item !== g || reward === null) return []
-      return [memberOf(prompts[g] as Int32Array, response, reward, config)]
+      if (response.item !== g || reward === null || reward === undefined) return []
+      return [{ row, member: memberOf(prompts[g] as Int32Array, response, reward, config) }]
     }),
   )
-  const { groups, memberRows } = trained(rated, moment, rows)
-  const sampledTokens = sampled.reduce((sum, { tokens }) => sum + tokens.length, 0)
+  const rated = all.map(group => group.map(({ member }) => member))
+  moment.memory?.remember(rated.map((members, g) => ({ item: steps[g]?.item as TaskItem, members })))
+  const { choose } = moment.method
+  const chosen = rated
+    .map(members => (choose ? choose(members, moment.options) : members))
+    .map(members => members.filter(member => !isLeftOut(member, config)))
+  // Changed copies keep the array of their tokens.
+  const rowOf = new Map(all.flat().map(({ row, member }) => [member.tokens, row]))
+  const sampled = responses.filter(({ completion }) => completion !== undefined)
+  const sampledTokens = sampled.reduce((sum, { tokens, given }) => sum + tokens.length - given, 0)
+  const rewards = rewardsOf(rated)
   return {
-    groups,
-    rows,
-    memberRows,
+    rewards,
+    groups: chosen.map(members => ({ members: members.map(({ source: _, truncated: __, ...m }) => m) })),
+    rows: completionRows(task, steps, responses, scored),
+    memberRows: chosen.map(members => members.map(({ tokens }) => rowOf.get(tokens) ?? -1)),
     notice: failureNotice(scored) ?? timeoutNotice(scored),
     metrics: {
-      ...lengthMetrics(sampled),
+      ...lengthMetrics(responses.filter(({ source }) => source === 'sample')),
       // The groups of an update tell of rewards only where every member is in them.
-      ...(method.choose ? rewardMetrics(rated.map(group => group.map(rewardOf))) : {}),
+      ...(rated.every((members, g) => members.length === chosen[g]?.length) ? {} : rewards),
       rolloutSeconds,
       rewardSeconds: (performance.now() - started) / 1000 - rolloutSeconds,
       sampledTokensPerSecond: sampled.length > 0 ? sampledTokens / rolloutSeconds : 0,
+      rewardReasons: countedReasons(scored.reasonCounts),
       rewardNulls: scored.nullCount,
       rewardFailures: scored.failedCount,
-      rewardReasons: countedReasons(scored.reasonCounts),
-      droppedDemonstrations: demonstrated.dropped,
+      droppedDemonstrations: dropped,
     },
-  }
-}
-
-/** What the method trains on, and the row of each member. */
-function trained(
-  rated: readonly (readonly RatedMember[])[],
-  { method, options }: Moment,
-  rows: readonly CompletionRow[],
-): Pick<Rollout, 'groups' | 'memberRows'> {
-  const chosen = rated.map(members => (method.choose ? method.choose(members, options) : members))
-  // Changed copies keep the array of their tokens.
-  const judged = rows.filter(row => row.reward !== null)
-  const rowOf = new Map(rated.flat().map(({ tokens }, i) => [tokens, judged[i]]))
-  return {
-    groups: chosen.map(members => ({ members: members.map(({ source: _, ...member }) => member) })),
-    memberRows: chosen.flat().map(({ tokens }) => rowOf.get(tokens)),
   }
 }
 
@@ -137,108 +111,74 @@ function timeoutNotice({ reasonCounts, rewards }: ScoredCompletions): string | u
   return `checking timed out on ${timedOut} of ${rewards.length} responses, which count as wrong`
 }
 
-async function sampleResponses(
-  policy: Policy,
-  task: Task,
-  prompts: Int32Array[],
-  { method, step }: Moment,
-  config: ResolvedTrainConfig,
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: SampleProgress) => void) | undefined,
-): Promise<Response[]> {
-  const perPrompt = config.numGenerations - (method.demonstrations ? config.demonstrationsPerPrompt : 0)
-  if (perPrompt === 0) return []
-  const completions = await policy.sample(prompts, {
-    maxTokens: config.maxCompletionLength,
-    temperature: config.temperature,
-    topK: config.topK,
-    topP: config.topP,
-    minP: config.minP,
-    samplesPerPrompt: perPrompt,
-    stopTokens: task.tokenizer.endIds,
-    seed: config.seed,
-    step,
-    ...(signal ? { signal } : {}),
-    ...(onProgress ? { onProgress } : {}),
-  })
-  return completions.map(completion => ({
-    item: completion.promptIndex,
-    tokens: completion.tokens,
-    source: 'on',
-    completion,
-  }))
-}
-
-/** Demonstrations as responses; those that are longer than the limit are dropped and counted, or cut. */
-function demonstrations(
-  task: Task,
+/** The step's prompts, some of which the method may replace by those that it remembers. */
+async function recall(
+  { policy, task, config, moment, samplingStep, signal }: StepContext,
   items: readonly TaskItem[],
-  config: ResolvedTrainConfig,
-): { responses: Response[]; dropped: number } {
-  const responses: Response[] = []
-  let dropped = 0
-  if (config.demonstrationsPerPrompt === 0) return { responses, dropped }
-  items.forEach(({ demonstration }, item) => {
-    if (demonstration === undefined) return
-    const tokens = task.tokenizer.encode(demonstration)
-    const fits = tokens.length <= config.maxCompletionLength
-    if (!fits && !config.truncateDemonstrations) {
-      dropped += 1
-      return
-    }
-    responses.push({
-      item,
-      tokens: fits ? tokens : tokens.slice(0, config.maxCompletionLength),
-      source: 'off',
-      completion: undefined,
-    })
+): Promise<readonly StepPrompts<TaskItem>[]> {
+  if (moment.memory === undefined) return items.map(item => ({ item }))
+  return await moment.memory.recall(items, {
+    step: samplingStep,
+    seed: config.seed,
+    encode: prompt => task.tokenizer.encode(prompt),
+    logProbs: sequences =>
+      policy.logProbs(sequences, { temperature: config.temperature, ...(signal ? { signal } : {}) }),
   })
-  return { responses, dropped }
 }
 
 function memberOf(
   prompt: Int32Array,
-  response: Response,
-  reward: number | undefined,
+  { source, tokens, given, completion, pastLogProbs }: Response,
+  reward: number,
   config: ResolvedTrainConfig,
 ): RatedMember {
-  const tokens = new Int32Array(prompt.length + response.tokens.length)
-  tokens.set(prompt)
-  tokens.set(response.tokens, prompt.length)
-  const { completion } = response
-  const masked = config.maskTruncated && completion?.finishReason === 'length'
+  const truncated = completion?.finishReason === 'length'
+  const oldLogProbs = new Float32Array(tokens.length)
+  if (completion) oldLogProbs.set(completion.logProbs, given)
+  const first = (_: number, i: number) => (i < given ? 1 : 0)
   return {
-    tokens,
+    source,
+    truncated,
+    tokens: joined(prompt, tokens),
     promptLength: prompt.length,
-    source: response.source === 'off' ? 'demonstration' : 'sample',
-    offPolicy: response.source === 'off',
-    ...(reward === undefined ? {} : { reward }),
-    ...(completion ? { oldLogProbs: completion.logProbs } : {}),
-    ...(masked ? { mask: new Uint8Array(response.tokens.length) } : {}),
+    offPolicy: source === 'prefix' ? new Uint8Array(tokens.length).map(first) : source !== 'sample',
+    reward,
+    ...(completion ? { oldLogProbs } : {}),
+    ...(pastLogProbs ? { teacherProbs: pastLogProbs.map(Math.exp) } : {}),
+    ...(truncated && config.maskTruncated === true ? { mask: new Uint8Array(tokens.length) } : {}),
+    ...(truncated && config.maskTruncated === 'advantage' ? { weight: 0 } : {}),
   }
 }
 
-function rewardOf({ reward, source }: RatedMember) {
-  return { reward, isDemonstration: source === 'demonstration' }
+function isLeftOut({ truncated }: RatedMember, config: ResolvedTrainConfig): boolean {
+  return truncated === true && config.maskTruncated === 'member'
+}
+
+function rewardsOf(groups: readonly (readonly RatedMember[])[]): Partial<StepMetrics> {
+  return rewardMetrics(
+    groups.map(group =>
+      group.map(({ reward, source }) => ({ reward, isDemonstration: source !== 'sample' })),
+    ),
+  )
 }
 
 function completionRows(
   task: Task,
-  items: readonly TaskItem[],
+  steps: readonly StepPrompts<TaskItem>[],
   responses: readonly Response[],
   scored: ScoredCompletions,
 ): CompletionRow[] {
   return responses.map(({ item, tokens, source, completion }, i) => ({
-    prompt: (items[item] as TaskItem).prompt,
+    prompt: steps[item]?.item.prompt ?? '',
     completion: task.tokenizer.decode(tokens),
     reward: scored.rewards[i] ?? null,
     reason: scored.reasons[i] ?? '',
     group: item,
-    source,
+    source: source === 'sample' ? 'on' : 'off',
     advantage: null,
-    finishReason: completion?.finishReason ?? 'demonstration',
+    finishReason: completion?.finishReason ?? source,
     tokens: [...tokens],
-    ...(completion ? { logProbs: [...completion.logProbs] } : {}),
+    ...(completion && source === 'sample' ? { logProbs: [...completion.logProbs] } : {}),
   }))
 }
 

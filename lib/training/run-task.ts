@@ -1,13 +1,14 @@
 // The task of a run: the one that its configuration names, whether a policy fits it, and the prompts of each step.
 import { batchIndices } from '../data/batches.js'
 import { ConfigError } from '../errors.js'
-import { resolveMethod } from '../methods/index.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { checkTokenizerFits } from '../policy/tokenizer-load.js'
 import type { Task, TaskItem } from '../rewards/task.js'
 import { dataTask } from './data-task.js'
+import { momentAt } from './moment.js'
 import { opChainsTask } from './tasks.js'
-import type { ResolvedTrainConfig } from './train-config.js'
+import { type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
+import { resolveTrainerOptions } from './trainer-options.js'
 
 /** The task that a configuration names. */
 export async function namedTask(config: ResolvedTrainConfig, signal: AbortSignal | undefined): Promise<Task> {
@@ -56,7 +57,8 @@ export function taskNotices(
         `the policy's ${maxPositions} positions: responses to it end there`,
     )
   }
-  const method = resolveMethod(config.method)
+  // Some methods begin with another: that of the first step.
+  const { method } = momentAt(resolveTrainerOptions(trainerOptionsOf(config)), 1)
   if (!method.demonstrations || config.demonstrationsPerPrompt === 0) return notices
   const shown = training.flatMap(item => item.demonstration ?? [])
   if (shown.length === 0) {

@@ -1,14 +1,16 @@
 // The configuration of a run: one schema, every default in one place. Unknown names are errors that name the nearest.
 import { z } from 'zod'
+import { ALL_TEST_SETS, HELD_OUT_PARTS, TEST_SETS } from '../data/op-chains/index.js'
 import { ConfigError } from '../errors.js'
 import { type MethodName, methods, resolveMethod } from '../methods/index.js'
 import type { Method } from '../methods/method.js'
 import { baselineNames } from '../ops/group-advantages.js'
-import { reductionKinds, shapingKinds } from '../ops/policy-objective.js'
+import { reductionKinds, shapingKinds, supervisedWeights } from '../ops/policy-objective.js'
 import { describeValue, nearestName } from '../options.js'
 import type { Task } from '../rewards/task.js'
 import { checkDeviceName } from '../tensor/device.js'
 import { translateAliases } from './config-aliases.js'
+import { mistakesOf, optionOf, withoutMistakes } from './config-mistakes.js'
 import { dataSchema } from './data-config.js'
 import { SCHEDULE_KINDS } from './schedule.js'
 import { resolveTrainerOptions, type TrainerOptions } from './trainer-options.js'
@@ -32,7 +34,13 @@ const schema = z.strictObject({
       seed: z.int().min(0).default(0),
       size: count.max(100_000).default(512),
       hard: z.boolean().default(true),
+      secretRate: share.default(0.12),
+      mergeRate: share.default(0.2),
+      checkRate: share.default(0.1),
       testSize: count.max(100_000).default(200),
+      testSeed: z.int().min(0).optional(),
+      heldOut: z.enum(HELD_OUT_PARTS).default('all'),
+      sets: z.array(z.enum(ALL_TEST_SETS)).default([...TEST_SETS]),
     })
     .prefault({}),
   /** Files of prompts, in place of the task. */
@@ -56,8 +64,28 @@ const schema = z.strictObject({
   topK: z.int().min(0).default(0),
   topP: z.number().gt(0).max(1).default(1),
   minP: share.default(0),
-  /** Responses cut at maxCompletionLength do not count in the loss. */
-  maskTruncated: z.boolean().default(false),
+  /**
+   * Responses cut at maxCompletionLength: true, their tokens do not count; advantage: they count for entropy and means but
+   * have no advantage; member: they leave their group, its baseline too.
+   */
+  maskTruncated: z.union([z.boolean(), z.enum(['advantage', 'member'])]).default(false),
+  /** Groups whose rewards are all equal are left out, and other prompts sampled in their place for so many more rounds. */
+  skipUniformGroups: z.boolean().default(false),
+  resampleRounds: z.int().min(0).max(16).default(0),
+  /** Demonstrations as prefixes that the policy continues: the share of the trace that is given. */
+  prefix: z
+    .strictObject({
+      fraction: z.union([share, z.tuple([share, share])]).optional(),
+      schedule: z
+        .strictObject({
+          kind: z.enum(['linear', 'cosine']).default('linear'),
+          from: share.default(1),
+          to: share.default(0),
+          steps: count.default(100),
+        })
+        .optional(),
+    })
+    .optional(),
   /** Longer demonstrations are cut, without an end token, instead of dropped. */
   truncateDemonstrations: z.boolean().default(false),
   // optimizer
@@ -68,6 +96,8 @@ const schema = z.strictObject({
   adamEpsilon: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0.01),
   maxGradNorm: z.number().min(0).default(1),
+  /** Updates with a larger gradient are skipped; 0 = off. */
+  skipGradNorm: z.number().min(0).default(0),
   // objective: what is left out is the method's
   objective: z
     .strictObject({
@@ -82,6 +112,7 @@ const schema = z.strictObject({
         })
         .optional(),
       offPolicyCap: z.number().positive().optional(),
+      supervisedWeight: z.enum(supervisedWeights).optional(),
       reduction: z
         .strictObject({ kind: z.enum(reductionKinds), divisor: z.number().positive().optional() })
         .optional(),
@@ -172,34 +203,71 @@ export function resolveTrainConfig(config: unknown): ResolvedTrainConfig {
 /** The same, with what there is to say about it. Names of TRL and verl are taken too (config-aliases.ts). */
 export function readTrainConfig(config: unknown): ReadTrainConfig {
   const { own, rest } = ownMethod(config)
-  const { config: translated, notices, mistakes } = translateAliases(rest, knownNames)
+  const { config: translated, notices, mistakes } = translateAliases(rest, optionNames)
+  const areTranslated = mistakes.length === 0
   const result = schema.safeParse(translated)
+  const issues = result.error?.issues ?? []
+  mistakes.push(...mistakesOf(issues, translated, z.toJSONSchema(schema, { io: 'input' })))
+  // Options that are right by themselves are held against each other even where others are wrong.
+  const others = result.success ? result : schema.safeParse(besideMistakes(translated, issues))
+  const wrong = mistakes.map(optionOf)
+  const suits = others.success && areTranslated ? relationMistakes(withMethod(others.data, own)) : []
+  mistakes.push(
+    ...suits.filter(({ options }) => !options.some(name => wrong.includes(name))).map(({ text }) => text),
+  )
   if (!result.success || mistakes.length > 0) {
-    const all = [...mistakes, ...(result.error?.issues.flatMap(describeIssue) ?? [])]
-    throw new ConfigError(`configuration: ${all.join('; ')}`, { details: { mistakes: all } })
+    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
   }
-  const resolved: ResolvedTrainConfig = own === undefined ? result.data : { ...result.data, method: own }
+  return { config: withMethod(result.data, own), notices }
+}
+
+function withMethod(config: z.output<typeof schema>, own: Method | undefined): ResolvedTrainConfig {
+  return own === undefined ? config : { ...config, method: own }
+}
+
+function besideMistakes(config: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const rest = withoutMistakes(config, issues)
+  return typeof rest === 'object' && rest !== null && !('model' in rest)
+    ? { ...rest, model: 'missing' }
+    : rest
+}
+
+/** What options have to do with each other; `options`: those that each is about. */
+function relationMistakes(resolved: ResolvedTrainConfig): { options: string[]; text: string }[] {
+  const mistakes: { options: string[]; text: string }[] = []
   if (resolved.promptsPerStep % resolved.promptsPerUpdate !== 0) {
-    mistakes.push(
-      `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
-    )
+    mistakes.push({
+      options: ['promptsPerUpdate', 'promptsPerStep'],
+      text: `promptsPerUpdate: expected a divisor of promptsPerStep (${resolved.promptsPerStep}), got ${resolved.promptsPerUpdate}`,
+    })
   }
   if (resolved.demonstrationsPerPrompt > resolved.numGenerations) {
-    mistakes.push(`numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`)
+    mistakes.push({
+      options: ['numGenerations', 'demonstrationsPerPrompt'],
+      text: `numGenerations: expected room for the demonstration, got ${resolved.numGenerations}`,
+    })
   }
-  try {
-    resolveTrainerOptions(trainerOptionsOf(resolved))
-  } catch (error) {
-    mistakes.push((error as Error).message)
+  if (resolved.prefix?.fraction !== undefined && resolved.prefix.schedule !== undefined) {
+    mistakes.push({ options: ['prefix'], text: 'prefix: expected fraction or schedule, got both' })
   }
-  try {
-    checkDeviceName(resolved.device, 'device')
-  } catch (error) {
-    mistakes.push((error as Error).message)
+  if (resolved.resampleRounds > 0 && !resolved.skipUniformGroups) {
+    mistakes.push({
+      options: ['resampleRounds', 'skipUniformGroups'],
+      text: 'resampleRounds: expected skipUniformGroups as well: without it no group is replaced',
+    })
   }
-  if (mistakes.length > 0)
-    throw new ConfigError(`configuration: ${mistakes.join('; ')}`, { details: { mistakes } })
-  return { config: resolved, notices }
+  for (const check of [
+    () => resolveTrainerOptions(trainerOptionsOf(resolved)),
+    () => checkDeviceName(resolved.device, 'device'),
+  ]) {
+    try {
+      check()
+    } catch (error) {
+      const text = (error as Error).message
+      mistakes.push({ options: [optionOf(text)], text })
+    }
+  }
+  return mistakes
 }
 
 /** A method that is an object and no name, and the configuration without it. */
@@ -236,21 +304,8 @@ export function bestSetOf(
 
 const usualBest = 'hard'
 
-function describeIssue(issue: z.core.$ZodIssue): string[] {
-  const path = issue.path.join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownNames(issue.path)
-    return issue.keys.map(key => {
-      const nearest = nearestName(key, known)
-      const where = path === '' ? key : `${path}.${key}`
-      return `unknown option "${where}"${nearest ? `, did you mean "${nearest}"?` : ''}`
-    })
-  }
-  return [`${path === '' ? 'the configuration' : path}: ${issue.message}`]
-}
-
 /** The option names at a path of the schema. */
-function knownNames(path: readonly PropertyKey[]): string[] {
+export function optionNames(path: readonly PropertyKey[]): string[] {
   let node: unknown = schema
   for (const key of path) node = shapeOf(node)?.[String(key)]
   return Object.keys(shapeOf(node) ?? {})
@@ -278,6 +333,7 @@ export function trainerOptionsOf(config: ResolvedTrainConfig): TrainerOptions {
       epsilon: config.adamEpsilon,
       weightDecay: config.weightDecay,
       maxGradNorm: config.maxGradNorm,
+      skipGradNorm: config.skipGradNorm,
     },
     temperature: config.temperature,
     gradientCheckpointing: config.gradientCheckpointing,

@@ -10,11 +10,12 @@ import type { Policy } from '../sampler/policy.js'
 import { Device } from '../tensor/device.js'
 import { rowsToLog } from './completion-log.js'
 import { type FailedStep, writeDiverged } from './diverged.js'
+import { rollOutStep } from './dynamic-sampling.js'
 import type { PreparedGroups } from './groups.js'
 import { Learner } from './learner.js'
 import type { StepMetrics } from './metrics.js'
 import type { Moment } from './moment.js'
-import { type Rollout, rollOut } from './rollout.js'
+import type { Rollout } from './rollout.js'
 import { type CompletionRow, checkpointSteps } from './run-folder.js'
 import { RunLock } from './run-lock.js'
 import { itemsOf, namedTask } from './run-task.js'
@@ -261,8 +262,17 @@ async function step(context: Context, number: number): Promise<void> {
   }
   context.attempt = attempt
   const moment = trainer.at(number)
-  const rollout = await rollOut(policy, task, items, moment, config, signal, progress =>
-    emit({ type: 'sampling', step: number, ...progress }),
+  const rollout = await rollOutStep(
+    {
+      policy,
+      task,
+      config,
+      moment,
+      signal,
+      onProgress: progress => emit({ type: 'sampling', step: number, ...progress }),
+    },
+    round => itemsOf(task, config, round),
+    items,
   )
   if (rollout.notice !== undefined) await emit({ type: 'notice', step: number, text: rollout.notice })
   const groups = await prepare(trainer, rollout, number)
@@ -271,11 +281,13 @@ async function step(context: Context, number: number): Promise<void> {
   let first = 0
   Object.assign(attempt, { learningRate, updates, rollout: rollout.metrics })
   if (moment.freshOptimizer) await trainer.resetOptimizer()
-  const perUpdate = moment.oneUpdate ? groups.length : config.promptsPerUpdate
-  for (let start = 0; start < groups.length; start += perUpdate) {
+  const memberRows = rollout.memberRows.flat()
+  const perUpdate = moment.oneUpdate ? Math.max(1, groups.length) : config.promptsPerUpdate
+  // Without groups once as well: an update without a signal is counted as such.
+  for (let start = 0; start < Math.max(1, groups.length); start += perUpdate) {
     attempt.groups = groups.slice(start, start + perUpdate)
     const onDemonstration = (i: number, logProbs: Float32Array) => {
-      const row = rollout.memberRows[first + i]
+      const row = rollout.rows[memberRows[first + i] ?? -1]
       if (row !== undefined) row.logProbs = [...logProbs]
     }
     updates.push(await trainer.trainStep(attempt.groups, { learningRate, onDemonstration }))
@@ -301,7 +313,8 @@ async function step(context: Context, number: number): Promise<void> {
 async function prepare(trainer: Trainer, rollout: Rollout, step: number): Promise<PreparedGroups> {
   const prepared = await trainer.prepare(rollout.groups, { step })
   const flat = prepared.advantages.flat()
-  rollout.memberRows.forEach((row, i) => {
+  rollout.memberRows.flat().forEach((index, i) => {
+    const row = rollout.rows[index]
     if (row !== undefined) row.advantage = flat[i] as number
   })
   return prepared

@@ -28,6 +28,8 @@ export interface OptimizerOptions {
   weightDecay?: number
   /** The gradient's norm is clipped to this; 0 = off. Default 1. */
   maxGradNorm?: number
+  /** An update with a gradient of a larger norm is skipped and counted (ExGRPO); 0 = off. Default 0. */
+  skipGradNorm?: number
 }
 
 export interface TrainerOptions {
@@ -64,6 +66,7 @@ export interface ResolvedTrainerOptions extends MomentSource {
     epsilon: number
     weightDecay: number
     maxGradNorm: number
+    skipGradNorm: number
   }
   temperature: number
   maxTokensPerMicroBatch: number | undefined
@@ -98,9 +101,11 @@ export function resolveTrainerOptions(options: TrainerOptions = {}): ResolvedTra
     advantages: overridesOf(given.advantages, 'advantages'),
   }
   const maxTokens = given.maxTokensPerMicroBatch
+  const methodOptions = resolveMethodOptions(method.options, given.methodOptions)
   const source: MomentSource = {
     method: bare ? { ...method, objective: {} } : method,
-    methodOptions: resolveMethodOptions(method.options, given.methodOptions),
+    methodOptions,
+    memory: method.memory?.(methodOptions),
     overrides,
     defaultDivisor:
       given.defaultDivisor === undefined
@@ -138,6 +143,7 @@ function resolveOptimizer(value: unknown): ResolvedTrainerOptions['optimizer'] {
     'epsilon',
     'weightDecay',
     'maxGradNorm',
+    'skipGradNorm',
   ])
   const betas: unknown = given.betas ?? [0.9, 0.999]
   if (!Array.isArray(betas) || betas.length !== 2) {
@@ -155,5 +161,6 @@ function resolveOptimizer(value: unknown): ResolvedTrainerOptions['optimizer'] {
     epsilon: checkNumber(given.epsilon ?? 1e-8, 'optimizer.epsilon', { above: 0, ...float32Range }),
     weightDecay: checkNumber(given.weightDecay ?? 0.01, 'optimizer.weightDecay', { min: 0, ...float32Range }),
     maxGradNorm: checkNumber(given.maxGradNorm ?? 1, 'optimizer.maxGradNorm', { min: 0, ...float32Range }),
+    skipGradNorm: checkNumber(given.skipGradNorm ?? 0, 'optimizer.skipGradNorm', { min: 0, ...float32Range }),
   }
 }

@@ -24,6 +24,7 @@ import { Policy } from '../sampler/policy.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
 import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
+import { loadMethodState, saveMethodState } from './method-state.js'
 import { metricRecord, type StepMetrics } from './metrics.js'
 import {
   hasSignal,
@@ -45,7 +46,7 @@ export interface TrainerState {
   updates: number
   /** Tokens trained on. */
   tokens: number
-  /** Updates skipped for a gradient that is not finite: in all, and since the last one that was applied. */
+  /** Updates skipped for their gradient: in all; and in a row, for one that is not finite. */
   skippedUpdates: number
   skippedInARow: number
   /** Updates skipped because nothing had an advantage. */
@@ -120,7 +121,7 @@ export class Trainer {
    * One optimizer update on groups (arXiv 2504.14945, section 3): advantages, token losses, gradients, AdamW.
    *
    * Without any advantage or supervised token (as for no groups, or groups without members) the update is skipped and counted (`noSignalUpdates`); with a gradient
-   * that is not finite as well (`skippedUpdates`), parameters and moments unchanged to the bit.
+   * that is not finite, or larger than `skipGradNorm`, as well (`skippedUpdates`), parameters and moments unchanged to the bit.
    *
    * @param groups or some of what `prepare` made of them, which is not checked and copied again
    * @throws {RangeError | TypeError | ConfigError} for groups that are wrong, before anything is enqueued
@@ -226,8 +227,10 @@ export class Trainer {
       }
       const [control, totals] = await this.#update(learningRate, sums)
       const finite = control[2] === 1
+      const { skipGradNorm } = this.options.optimizer
+      const applied = finite && !(skipGradNorm > 0 && (control[0] as number) > skipGradNorm)
       const { nonFinite: _, ...losses } = lossMetrics(totals, objective)
-      this.#count(finite, counted, { gradNorm: control[0] as number, ...losses })
+      this.#count(finite, applied, counted, { gradNorm: control[0] as number, ...losses })
       const { logProbs, histogram } = await log.read()
       members.forEach((member, i) => {
         const values = logProbs.get(member)
@@ -239,7 +242,7 @@ export class Trainer {
         ...losses,
         ...(histogram ? { demonstrationWeights: histogram } : {}),
         gradNorm: control[0] as number,
-        skippedUpdates: finite ? 0 : 1,
+        skippedUpdates: applied ? 0 : 1,
         noSignalUpdates: 0,
         numTokens: this.#state.tokens,
         updateSeconds: seconds,
@@ -322,8 +325,16 @@ export class Trainer {
   /** Enqueues the optimizer and waits: {norm, factor, ok, bad elements} and the sums of the loss. */
   async #update(learningRate: number, sums: Tensor): Promise<[Float32Array, Float64Array]> {
     const { device, model } = this.policy
-    const { betas, epsilon, weightDecay, maxGradNorm } = this.options.optimizer
+    const { betas, epsilon, weightDecay, maxGradNorm, skipGradNorm } = this.options.optimizer
     const control = device.keep(gradientNorm(this.#gradients, maxGradNorm))
+    const read = () => Promise.all([device.readFloat32(control), device.readFloat64(sums)])
+    if (skipGradNorm > 0) {
+      const [values, totals] = await read()
+      if ((values[0] as number) > skipGradNorm) {
+        control.dispose()
+        return [values, totals]
+      }
+    }
     adamw(
       {
         params: model.values,
@@ -335,7 +346,7 @@ export class Trainer {
       { learningRate, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, step: this.#adamStep() },
     )
     try {
-      return await Promise.all([device.readFloat32(control), device.readFloat64(sums)])
+      return await read()
     } finally {
       control.dispose()
     }
@@ -358,16 +369,15 @@ export class Trainer {
     })
   }
 
-  #count(finite: boolean, tokens: number, metrics: Omit<StepMetrics, 'step'>): void {
+  #count(finite: boolean, applied: boolean, tokens: number, metrics: Omit<StepMetrics, 'step'>): void {
     const state = { ...this.#state }
-    if (finite) {
+    if (applied) {
       state.updates += 1
       state.tokens += tokens
-      state.skippedInARow = 0
     } else {
       state.skippedUpdates += 1
-      state.skippedInARow += 1
     }
+    state.skippedInARow = finite ? 0 : state.skippedInARow + 1
     this.#state = state
     if (state.skippedInARow > this.options.maxSkippedUpdates) {
       throw new NonFiniteError(
@@ -392,13 +402,14 @@ export class Trainer {
     )
   }
 
-  /** Writes the moments to `folder` (optimizer.safetensors) and returns the numbers that go with them. */
+  /** Writes the moments (optimizer.safetensors) and what the method keeps (method-state.jsonl) to `folder` and returns the numbers that go with them. */
   async saveState(folder: string): Promise<TrainerState> {
     this.#checkLive()
     checkPath(folder, 'folder')
     return this.policy.exclusively('saveState', async () => {
       const moments = { firstMoment: this.#firstMoment, secondMoment: this.#secondMoment }
       await saveOptimizer(folder, moments, this.policy.device)
+      if (this.options.memory !== undefined) await saveMethodState(folder, this.options.memory)
       return this.#state
     })
   }
@@ -411,6 +422,7 @@ export class Trainer {
     await this.policy.exclusively('loadState', async () => {
       const { device, model } = this.policy
       const moments = await loadOptimizer(folder, model.layout.size)
+      if (this.options.memory !== undefined) await loadMethodState(folder, this.options.memory)
       device.write(this.#firstMoment, moments.firstMoment)
       device.write(this.#secondMoment, moments.secondMoment)
       await device.synchronize()

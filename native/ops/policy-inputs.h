@@ -33,6 +33,8 @@ LUFFY_INLINE void check_objective(const char* op, const PolicyObjective& o) {
   LUFFY_CHECK(shaping != Shaping::power || (is_bound(o.exponent) && o.exponent > 0),
               "%s: expected exponent above 0, got %g", op, o.exponent);
   LUFFY_CHECK(is_bound(o.off_policy_cap), "%s: expected offPolicyCap >= 0, got %g", op, o.off_policy_cap);
+  LUFFY_CHECK(o.supervised_weight >= 0 && o.supervised_weight <= 2, "%s: no supervised weight has number %lld", op,
+              static_cast<long long>(o.supervised_weight));
   LUFFY_CHECK(is_bound(o.kl_coef), "%s: expected klCoef >= 0, got %g", op, o.kl_coef);
   LUFFY_CHECK(o.entropy_share - o.entropy_share == 0, "%s: expected a finite entropyShare, got %g", op,
               o.entropy_share);

@@ -166,6 +166,24 @@ LUFFY_HD LUFFY_INLINE void off_policy(const PolicyObjective& objective, const To
   *gradient = -in.advantage * derivative;
 }
 
+// -phi log p, phi a constant for the derivative. Where phi is 0 both are, also where log p is not finite.
+template <class Real>
+LUFFY_HD LUFFY_INLINE void supervised(const PolicyObjective& objective, const TokenInput<Real>& in,
+                                      TokenLoss<Real>* out, Real* gradient) {
+  Real phi = Real(1);
+  const SupervisedWeight weight = static_cast<SupervisedWeight>(objective.supervised_weight);
+  if (weight != SupervisedWeight::none) {
+    phi = exp_of(in.log_prob);
+    if (weight == SupervisedWeight::uncertainty) phi *= -expm1_of(in.log_prob);
+    if (static_cast<float>(phi) == 0.0f) {
+      *gradient = Real(0);
+      return;
+    }
+  }
+  out->objective = -phi * in.log_prob;
+  *gradient = -phi;
+}
+
 }  // namespace policy_math
 
 template <class Real>
@@ -179,8 +197,7 @@ LUFFY_HD LUFFY_INLINE TokenLoss<Real> token_loss(const PolicyObjective& objectiv
   } else if (in.kind == kOffPolicy) {
     policy_math::off_policy(objective, in, &out, &gradient);
   } else {
-    out.objective = -in.log_prob;
-    gradient = Real(-1);
+    policy_math::supervised(objective, in, &out, &gradient);
   }
 
   Real loss = out.objective;

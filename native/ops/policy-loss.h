@@ -7,7 +7,7 @@
 //   loss of a token = weight * (objective + klCoef * k3(ref, policy)), where objective is
 //     on-policy   -A r, r = exp(clamp(logProb - old)); with clip: max(-A r, -A clip(r)), and dual clip for A < 0
 //     off-policy  -A min(cap, f(p / teacher)), f = none: x | regularized: x/(x+gamma) | sqrt | power: x^exponent
-//     supervised  -logProb
+//     supervised  -phi logProb, phi detached: 1 | p | p (1 - p)
 //   gradLogProbs[R] = d loss / d logProb (0 where masked). metrics[kMetricCount] float64 +=, in ascending r.
 //   The scalar formula and its derivative stand in policy-loss-math.h. Selected by `?:`, never multiplied by a mask.
 #pragma once

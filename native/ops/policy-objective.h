@@ -13,17 +13,21 @@ enum TokenKind : uint8_t { kMasked = 0, kOnPolicy = 1, kOffPolicy = 2, kSupervis
 
 enum class Shaping : int32_t { none = 0, regularized = 1, sqrt = 2, power = 3 };
 
+// Detached factor phi on the loss of a supervised token: 1; p (DFT, arXiv 2508.05629); p (1 - p) (CHORD, arXiv 2508.11408).
+enum class SupervisedWeight : int32_t { none = 0, probability = 1, uncertainty = 2 };
+
 struct PolicyObjective {
   double clip_low = 0;  // PPO clip of the on-policy ratio to [1 - clip_low, 1 + clip_high]; both 0 = no clip
   double clip_high = 0;
-  double dual_clip = 0;        // bound c > 1 on -A r for A < 0 (loss <= -c A); 0 = off
-  double log_ratio_clamp = 0;  // on-policy log-ratio limited to [-x, x]; 0 = off
-  int64_t shaping = 0;         // Shaping, of the off-policy ratio
-  double gamma = 0.1;          // regularized: p / (p + gamma)
-  double exponent = 1;         // power: p^exponent
-  double off_policy_cap = 0;   // upper bound on the shaped off-policy ratio; 0 = off
-  double kl_coef = 0;          // k3 KL to the reference policy, reduced like the token losses
-  double entropy_share = 0;    // entropy coefficient / number of unmasked tokens of the whole update
+  double dual_clip = 0;           // bound c > 1 on -A r for A < 0 (loss <= -c A); 0 = off
+  double log_ratio_clamp = 0;     // on-policy log-ratio limited to [-x, x]; 0 = off
+  int64_t shaping = 0;            // Shaping, of the off-policy ratio
+  double gamma = 0.1;             // regularized: p / (p + gamma)
+  double exponent = 1;            // power: p^exponent
+  double off_policy_cap = 0;      // upper bound on the shaped off-policy ratio; 0 = off
+  int64_t supervised_weight = 0;  // SupervisedWeight
+  double kl_coef = 0;             // k3 KL to the reference policy, reduced like the token losses
+  double entropy_share = 0;       // entropy coefficient / number of unmasked tokens of the whole update
 
   // Names and members for the border: the addon reads an object with these camel-cased names.
   template <class Visitor>
@@ -36,6 +40,7 @@ struct PolicyObjective {
     visit("gamma", &PolicyObjective::gamma);
     visit("exponent", &PolicyObjective::exponent);
     visit("offPolicyCap", &PolicyObjective::off_policy_cap);
+    visit("supervisedWeight", &PolicyObjective::supervised_weight);
     visit("klCoef", &PolicyObjective::kl_coef);
     visit("entropyShare", &PolicyObjective::entropy_share);
   }
@@ -52,7 +57,7 @@ enum Metric : int {
   kMetricSupervisedTokens = 5,
   kMetricOnPolicyLoss = 6,  // sum of unweighted token losses, on-policy
   kMetricOffPolicyLoss = 7,
-  kMetricSupervisedLoss = 8,  // sum of -logProb, supervised
+  kMetricSupervisedLoss = 8,  // sum of -phi logProb, supervised
   kMetricClipped = 9,         // on-policy tokens where the clip binds (as PPO counts: clipped loss > unclipped loss)
   kMetricApproxKl = 10,       // sum of old - new log-probability, on-policy
   kMetricOnPolicyProbability = 11,   // sum of exp(oldLogProbs), on-policy

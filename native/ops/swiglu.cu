@@ -72,10 +72,10 @@ swiglu_backward_kernel(const T* grad_out, int64_t grad_out_stride, const T* gate
 
 void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
   const DType dtype = activation_dtype(gate_up);
-  check_rows("swiglu", "out", out, dtype, -1, -1);
+  check_matrix("swiglu", "out", out, dtype, -1, -1);
   const int64_t rows = out.shape[0];
   const int64_t columns = out.shape[1];
-  check_rows("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
+  check_matrix("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
   const bool wide = columns % 4 == 0 && rows_aligned(gate_up) && rows_aligned(out);
   const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kSwigluBlock)), dim3(kSwigluBlock), 0,
@@ -96,11 +96,11 @@ void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
 
 void swiglu_backward(Context& context, Tensor grad_out, Tensor gate_up, Tensor grad_gate_up) {
   const DType dtype = activation_dtype(gate_up);
-  check_rows("swiglu", "gradOut", grad_out, dtype, -1, -1);
+  check_matrix("swiglu", "gradOut", grad_out, dtype, -1, -1);
   const int64_t rows = grad_out.shape[0];
   const int64_t columns = grad_out.shape[1];
-  check_rows("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
-  check_rows("swiglu", "gradGateUp", grad_gate_up, dtype, rows, 2 * columns);
+  check_matrix("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
+  check_matrix("swiglu", "gradGateUp", grad_gate_up, dtype, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
   const bool wide = columns % 4 == 0 && rows_aligned(gate_up) && rows_aligned(grad_out) && rows_aligned(grad_gate_up);
   const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kSwigluBlock)), dim3(kSwigluBlock), 0,

@@ -148,10 +148,16 @@ class Reader {
       ExpectStep expect{};
       expect.id = integer();
       const std::string measure = word();
-      if (measure != "share" && measure != "relative" && measure != "bits") fail("no measure '" + measure + "'");
-      expect.kind = measure == "share"      ? ExpectStep::Kind::share
-                    : measure == "relative" ? ExpectStep::Kind::relative
-                                            : ExpectStep::Kind::bits;
+      if (measure == "share")
+        expect.kind = ExpectStep::Kind::share;
+      else if (measure == "relative")
+        expect.kind = ExpectStep::Kind::relative;
+      else if (measure == "absolute")
+        expect.kind = ExpectStep::Kind::absolute;
+      else if (measure == "bits")
+        expect.kind = ExpectStep::Kind::bits;
+      else
+        fail("no measure '" + measure + "'");
       expect.limit = real();
       expect.values.resize(static_cast<size_t>(size()));
       expect.name = rest();

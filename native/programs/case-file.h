@@ -6,10 +6,10 @@
 //   tensor ID DTYPE SIZE...                memory of its own
 //   view ID BASE OFFSET ROW_STRIDE SIZE... a part of another tensor, offset in elements
 //   data ID BYTES                          contents, the bytes follow
-//   random ID MEAN DEVIATION               contents of a benchmark's float32 tensor
+//   random ID MEAN DEVIATION               contents of a benchmark's tensor of floats
 //   prepare | call OP ARGUMENT...          calls; those after `prepare` belong to no measurement
 //   keep ID GUARD ROWS COLUMNS STRIDE CHANGES   all of tensor ID but (if CHANGES is 1) these rows is as before
-//   expect ID share|relative|bits LIMIT COUNT NAME   float64 values follow; ID's elements, rows packed
+//   expect ID share|relative|absolute|bits LIMIT COUNT NAME   float64 values follow; ID's elements, rows packed
 //
 // Arguments: t<ID>, a number, true, false, - (none), or {name=number,...}.
 #pragma once
@@ -57,7 +57,7 @@ struct KeepStep {
 
 struct ExpectStep {
   int64_t id;
-  enum class Kind { share, relative, bits } kind;
+  enum class Kind { share, relative, absolute, bits } kind;
   double limit;
   std::string name;
   std::vector<double> values;

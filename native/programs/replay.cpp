@@ -26,6 +26,16 @@ std::vector<float> random_values(int64_t count, double mean, double deviation) {
   return values;
 }
 
+std::vector<uint16_t> upper_halves(const std::vector<float>& values) {
+  std::vector<uint16_t> halves(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &values[i], sizeof bits);
+    halves[i] = static_cast<uint16_t>(bits >> 16);
+  }
+  return halves;
+}
+
 float half_value(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const double mantissa = bits & 1023;
@@ -108,9 +118,15 @@ Replay::Replay(std::shared_ptr<Device> device, const Case& one) : device_(std::m
     for (const ContentStep& content : case_.contents) {
       const Tensor& view = places_.at(content.id).view;
       if (content.bytes.empty() && view.size() > 0) {
-        if (view.dtype != DType::f32) fail("random contents of a tensor that is not float32");
         const std::vector<float> values = random_values(view.size(), content.mean, content.deviation);
-        device_->runtime().write(view.data, values.data(), values.size() * sizeof(float));
+        if (view.dtype == DType::f32) {
+          device_->runtime().write(view.data, values.data(), values.size() * sizeof(float));
+        } else if (view.dtype == DType::bf16) {
+          const std::vector<uint16_t> bits = upper_halves(values);
+          device_->runtime().write(view.data, bits.data(), bits.size() * sizeof(uint16_t));
+        } else {
+          fail("random contents of a tensor that is neither float32 nor bfloat16");
+        }
       } else {
         device_->runtime().write(view.data, content.bytes.data(), content.bytes.size());
       }
@@ -193,7 +209,9 @@ void Replay::check_expected(const ExpectStep& expect, std::vector<std::string>& 
     const double got = element(&bytes[i * width], place.view.dtype, expect.kind == ExpectStep::Kind::bits);
     const double wanted = expect.values[i];
     if (got == wanted || (std::isnan(got) && std::isnan(wanted))) continue;
-    const double scale = expect.kind == ExpectStep::Kind::relative ? std::fabs(wanted) : largest;
+    const double scale = expect.kind == ExpectStep::Kind::relative   ? std::fabs(wanted)
+                         : expect.kind == ExpectStep::Kind::absolute ? 1
+                                                                     : largest;
     double error = std::fabs(got - wanted) / scale;
     if (std::isnan(error)) error = INFINITY;
     if (error <= worst) continue;

@@ -16,6 +16,7 @@ export const plainObjective: NativePolicyObjective = {
   gamma: 0.1,
   exponent: 1,
   offPolicyCap: 0,
+  supervisedWeight: 0,
   klCoef: 0,
   entropyShare: 0,
 }
@@ -91,9 +92,12 @@ export function tokenReference(o: NativePolicyObjective, token: Token, sums: Rec
     }
     add('offPolicyLoss', loss[0])
   } else {
-    loss = scale(current, -1)
+    // Detached: a number without a derivative. What is 0 in float32 is 0.
+    const p = Math.exp(logProb)
+    const phi = [1, p, -p * Math.expm1(logProb)][o.supervisedWeight]!
+    loss = Math.fround(phi) === 0 ? constant(0) : scale(current, -phi)
     add('supervisedTokens', 1)
-    add('supervisedLoss', -logProb)
+    add('supervisedLoss', loss[0])
   }
   if (token.reference !== undefined) {
     // k3 = e^x - x - 1, x = reference - policy.
@@ -209,10 +213,13 @@ export const variants: readonly {
       logRatioClamp: 0.5,
       shaping: 1,
       offPolicyCap: 0.7,
+      supervisedWeight: 2,
       klCoef: 0.2,
     },
     targets: { reference: true, teacher: true },
   },
+  { name: 'supervised by p', objective: { supervisedWeight: 1 } },
+  { name: 'supervised by p (1 - p)', objective: { supervisedWeight: 2 } },
 ]
 
 export interface PolicyLossSizes {

@@ -169,10 +169,13 @@ export const cases: readonly OpCase[] = [
   samplingCase({ rows: 1, v: 1 }),
   samplingCase({ rows: 3, v: 17 }),
   ...filters.flatMap(options => [
-    samplingCase({ rows: 131, v: 123, options }),
+    samplingCase({ rows: 31, v: 123, options }),
     // More than one chunk of the statistics, and wide enough for the search by blocks.
-    samplingCase({ rows: 37, v: 5003, options, gap: 3 }),
+    samplingCase({ rows: 3, v: 5003, options, gap: 3 }),
   ]),
+  // Many rows for every thread; with so few columns they are more than the blocks of a grid, too.
+  samplingCase({ rows: 331, v: 1009, options: { topK: 40, topP: 0.95, minP: 0.03 } }),
+  samplingCase({ rows: 2111, v: 2 }),
   samplingCase({ rows: 3, v: 70_001, options: { topP: 0.9 } }),
-  samplingCase({ rows: 70_001, v: 3 }),
+  samplingCase({ rows: 70_001, v: 5 }),
 ]

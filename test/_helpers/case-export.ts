@@ -2,10 +2,11 @@
 // luffy_kernel_bench can run them where there is no Node. The calls are recorded, not made.
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { CounterRandom } from '../../lib/random.js'
+import type { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
-import type { OpCase } from '../_cases/case.js'
+import type { HostTensors, OpCase } from '../_cases/case.js'
+import { values } from '../_cases/cast.js'
 import type { Tolerance } from './compare.js'
 import { Guarded } from './guarded.js'
 
@@ -80,8 +81,11 @@ class Recording {
   }
 
   #write(id: number, data: ArrayBufferView): void {
-    if (data instanceof Float32Array && data.length > this.randomAbove) {
-      const sample = data.subarray(0, 4096)
+    const isFloat = data instanceof Float32Array || data instanceof Uint16Array
+    if (isFloat && data.length > this.randomAbove) {
+      const sample = Float32Array.from(data.subarray(0, 4096), x =>
+        data instanceof Uint16Array ? (values(Uint16Array.of(x), 'bfloat16')[0] as number) : x,
+      )
       const mean = sample.reduce((sum, x) => sum + x, 0) / sample.length
       const deviation = Math.sqrt(sample.reduce((sum, x) => sum + (x - mean) ** 2, 0) / sample.length)
       this.add(`random ${id} ${mean} ${deviation}`)
@@ -119,16 +123,20 @@ function writeLines(path: string, cases: readonly (readonly Line[])[]): void {
   }
 }
 
-/** The cases with their expected values, guards and tolerances. */
-export function exportCases(
+export const measureOf = (tolerance: Tolerance) =>
+  typeof tolerance === 'number' ? `share ${tolerance}` : `relative ${tolerance.relative}`
+
+/** The cases with their expected values, guards and what they may be off by; inputs from these random numbers. */
+export function exportCases<Case extends OpCase>(
   path: string,
   stem: string,
   device: Device,
-  cases: readonly OpCase[],
-  tolerances: Readonly<Record<string, Tolerance>>,
+  cases: readonly Case[],
+  random: (i: number) => CounterRandom,
+  measure: (oneCase: Case, name: string, inputs: HostTensors, values: ArrayLike<number>) => string,
 ): void {
   const all = cases.map((oneCase, i) => {
-    const inputs = oneCase.make(new CounterRandom(1, 'case', i))
+    const inputs = oneCase.make(random(i))
     const expected = oneCase.reference(inputs)
     const written = oneCase.written ?? []
     const recording = new Recording(device)
@@ -150,14 +158,11 @@ export function exportCases(
             `keep ${recording.id(base)} ${guard} ${tensor.rows} ${tensor.columns} ${stride} ${Number(writable)}`,
           )
           if (!writable) continue
-          const tolerance = tolerances[name]
-          const values = expected[name]
-          if (tolerance === undefined || values === undefined) throw new Error(`${name}: no reference`)
-          const half = tensor.dtype === 'bfloat16' || tensor.dtype === 'float16'
-          const measure = half ? 'bits 0' : measureOf(tolerance)
+          const wanted = expected[name]
+          if (wanted === undefined) throw new Error(`${name}: no reference`)
           recording.add(
-            `expect ${recording.id(tensor)} ${measure} ${values.length} ${name}`,
-            Float64Array.from(values),
+            `expect ${recording.id(tensor)} ${measure(oneCase, name, inputs, wanted)} ${wanted.length} ${name}`,
+            Float64Array.from(wanted),
           )
         }
         for (const [, guarded] of placed) guarded.dispose()
@@ -169,9 +174,6 @@ export function exportCases(
   })
   writeLines(path, all)
 }
-
-const measureOf = (tolerance: Tolerance) =>
-  typeof tolerance === 'number' ? `share ${tolerance}` : `relative ${tolerance.relative}`
 
 /** One case of a benchmark: large contents become random numbers of the same mean and deviation. */
 export function exportBenchmark(

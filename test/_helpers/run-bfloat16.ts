@@ -4,9 +4,10 @@
 import type { ExecutionContext, TestFn } from 'ava'
 import { CounterRandom } from '../../lib/random.js'
 import { type Bfloat16Case, numbersOf } from '../_cases/bfloat16.js'
+import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits } from './compare.js'
 import type { OpDevices } from './op-devices.js'
-import { resultNames, runCase, type Tolerances } from './run-cases.js'
+import { exportFolder, exporting, resultNames, runCase, type Tolerances } from './run-cases.js'
 
 const showErrors = process.env.LUFFY_SHOW_ERRORS === '1'
 
@@ -17,6 +18,22 @@ export function testBfloat16(
   tolerances: Tolerances = {},
 ): void {
   if (cases.length === 0) throw new Error('no cases to test')
+  if (exportFolder !== undefined) {
+    exporting(test, devices, cases, '-bfloat16', (device, path, stem) =>
+      exportCases(
+        path,
+        stem,
+        device,
+        cases,
+        i => new CounterRandom(1, 'bfloat16', i),
+        (oneCase, name, inputs, values) =>
+          tolerances[name] === undefined
+            ? `absolute ${allowedError(values, oneCase.plain(inputs)[name] ?? [], factorOf(name)).allowed}`
+            : measureOf(tolerances[name]),
+      ),
+    )
+    return
+  }
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'bfloat16', i))
@@ -30,13 +47,31 @@ export function testBfloat16(
           const got = numbersOf(oneCase, inputs, name, results[name]!)
           const where = `${label}: ${name}`
           if (tolerances[name] !== undefined) isClose(t, where, got, expected[name], tolerances[name])
-          else isNearAsPlain(t, where, got, expected[name], plain[name], name.startsWith('grad') ? 3 : 2)
+          else isNearAsPlain(t, where, got, expected[name], plain[name], factorOf(name))
           sameBits(t, `${where}, aligned otherwise`, again[name]!, results[name]!)
         }
       }
       if (chosen.length === 0) t.pass('no device that computes in bfloat16')
     })
   }
+}
+
+const factorOf = (name: string) => (name.startsWith('grad') ? 3 : 2)
+
+/** The error of a plain computation, and what is allowed beside it. */
+function allowedError(
+  expected: ArrayLike<number>,
+  plain: ArrayLike<number>,
+  factor: number,
+): { ofPlain: number; allowed: number } {
+  let [ofPlain, noise] = [0, 0]
+  for (let i = 0; i < expected.length; i++) {
+    const x = expected[i] as number
+    if (!Number.isFinite(x)) continue
+    ofPlain = Math.max(ofPlain, Math.abs((plain[i] as number) - x))
+    noise = Math.max(noise, Math.abs(Math.fround(Math.fround(x + 0.3) - 0.3) - x))
+  }
+  return { ofPlain, allowed: factor * ofPlain + 2 * noise }
 }
 
 function isNearAsPlain(
@@ -51,21 +86,17 @@ function isNearAsPlain(
     t.fail(`${what}: no reference of ${got.length} elements`)
     return
   }
-  let [ofPlain, noise, worst, at] = [0, 0, 0, -1]
+  let [worst, at] = [0, -1]
   for (let i = 0; i < got.length; i++) {
     const x = expected[i]!
     if (Object.is(got[i], x)) continue
     const error = Math.abs(got[i]! - x)
-    if (Number.isFinite(x)) {
-      ofPlain = Math.max(ofPlain, Math.abs(plain[i]! - x))
-      noise = Math.max(noise, Math.abs(Math.fround(Math.fround(x + 0.3) - 0.3) - x))
-    }
     if (error <= worst) continue // never for NaN
     worst = Number.isNaN(error) ? Number.POSITIVE_INFINITY : error
     at = i
     if (worst === Number.POSITIVE_INFINITY) break
   }
-  const allowed = factor * ofPlain + 2 * noise
+  const { ofPlain, allowed } = allowedError(expected, plain, factor)
   if (showErrors) t.log(`${what}: ${worst.toExponential(2)}, of ${allowed.toExponential(2)} allowed`)
   if (worst <= allowed) t.pass()
   else {

@@ -6,7 +6,7 @@ import type { TestFn } from 'ava'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
-import { exportCases } from './case-export.js'
+import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits, type Tolerance } from './compare.js'
 import { Guarded } from './guarded.js'
 import type { OpDevices } from './op-devices.js'
@@ -22,13 +22,46 @@ const largeFlops = 1e8
 // The emulator runs a thread at a time: a hundred times slower.
 const emulatedBytes = 1e6
 const emulatedFlops = 1e7
+// Cases below these also run with the emulator's threads in another order, so that a missing barrier shows.
+const otherOrders = ['lifo']
+const otherOrderBytes = 1e5
+const otherOrderFlops = 1e6
 
 // A folder: the cases are written there as case files instead of being run (scripts/gpu-pack.mjs).
-const exportFolder = process.env.LUFFY_EXPORT_CASES
+export const exportFolder = process.env.LUFFY_EXPORT_CASES
 /** Files that go to a card stay small: the largest cases are left out. */
-const exportedBytes = 2e6
+const exportedBytes = 3e5
 
-/** One test for each case. */
+/** Instead of a table's tests: one that writes its case file, where LUFFY_EXPORT_CASES asks for it. */
+export function exporting(
+  test: TestFn,
+  devices: OpDevices,
+  cases: readonly OpCase[],
+  mark: string,
+  write: (device: Device, path: string, stem: string) => void,
+): void {
+  const stem = basename(fileURLToPath(test.meta.file), '.test.js')
+  test(`exported${mark}`, t => {
+    const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
+    if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
+    write(device, join(exportFolder as string, `${stem}${mark}.cases`), stem)
+    t.true(cases.length > 0)
+  })
+}
+
+/** Runs `body` with EMULATOR_SCHEDULE set: for serial tests, since it counts for every device of the process. */
+async function withOrder(order: string, body: () => Promise<void>): Promise<void> {
+  const before = process.env.EMULATOR_SCHEDULE
+  process.env.EMULATOR_SCHEDULE = order
+  try {
+    await body()
+  } finally {
+    if (before === undefined) delete process.env.EMULATOR_SCHEDULE
+    else process.env.EMULATOR_SCHEDULE = before
+  }
+}
+
+/** One test for each case, and one of the small cases with the emulator's threads in another order. */
 export function testCases(
   test: TestFn,
   devices: OpDevices,
@@ -37,17 +70,44 @@ export function testCases(
 ): void {
   if (cases.length === 0) throw new Error('no cases to test')
   if (exportFolder !== undefined) {
-    const stem = basename(fileURLToPath(test.meta.file), '.test.js')
-    test('exported', t => {
-      const path = join(exportFolder, `${stem}.cases`)
-      const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
-      if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
-      const chosen = cases.filter(({ bytes }) => bytes < exportedBytes)
-      exportCases(path, stem, device, chosen, tolerances)
-      t.true(chosen.length > 0)
-    })
+    exporting(test, devices, cases, '', (device, path, stem) =>
+      exportCases(
+        path,
+        stem,
+        device,
+        cases.filter(({ bytes }) => bytes < exportedBytes),
+        i => new CounterRandom(1, 'case', i),
+        (oneCase, name) => {
+          const dtype = oneCase.outputs[name]?.dtype
+          if (dtype === 'bfloat16' || dtype === 'float16') return 'bits 0' // casts: their references are bits
+          const tolerance = tolerances[name]
+          if (tolerance === undefined) throw new Error(`${oneCase.name}, ${name}: no tolerance`)
+          return measureOf(tolerance)
+        },
+      ),
+    )
     return
   }
+  test.serial(`the order of threads changes nothing${ordered(test)}`, async t => {
+    const small = cases.filter(({ bytes, flops }) => bytes < otherOrderBytes && flops < otherOrderFlops)
+    t.true(small.length > 0, 'no case is small enough')
+    for (const { device, label } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+      for (const order of otherOrders) {
+        await withOrder(order, async () => {
+          for (const oneCase of small) {
+            const i = cases.indexOf(oneCase)
+            const inputs = oneCase.make(new CounterRandom(1, 'case', i))
+            const expected = oneCase.reference(inputs)
+            const results = await runCase(device, oneCase, inputs, 64)
+            for (const name of resultNames(oneCase)) {
+              const what = `${label}, ${order}, ${oneCase.name}: ${name}`
+              isClose(t, what, results[name]!, expected[name], tolerances[name])
+            }
+          }
+        })
+      }
+    }
+  })
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'case', i))
@@ -77,6 +137,14 @@ export function testCases(
       if (chosen.length === 0) t.pass('too large for the only device')
     })
   }
+}
+
+const tables = new WeakMap<TestFn, number>()
+/** A file may test several tables: their tests need names of their own. */
+function ordered(test: TestFn): string {
+  const count = (tables.get(test) ?? 0) + 1
+  tables.set(test, count)
+  return count === 1 ? '' : `, table ${count}`
 }
 
 /** Results of a case, guards checked. */

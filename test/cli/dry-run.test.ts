@@ -79,7 +79,7 @@ test('a dry run and validate fail as the run would, and leave nothing', async t 
   const cases: [string[], Record<string, unknown>, number, RegExp][] = [
     [dry, { model: join(folder, 'none') }, 3, /none: no such folder/],
     [['train'], { model: join(folder, 'none') }, 3, /none: no such folder/],
-    [['validate'], { device: 'gpu' }, 2, /device: unknown device "gpu"/],
+    [['validate'], { device: 'gpu' }, 2, /--set device=gpu: unknown device "gpu"; did you mean "cuda"/],
     [['validate'], { device: 'cuda' }, 7, /device cuda is not available/],
     [dry, { device: 'cuda' }, 7, /device cuda is not available/],
     [
@@ -92,7 +92,7 @@ test('a dry run and validate fail as the run would, and leave nothing', async t 
       ['train'],
       { loss_type: 'dapo', 'objective.reduction.kind': 'token-mean' },
       2,
-      /loss_type: is another name of/,
+      /--set loss_type=dapo: is another name of/,
     ],
   ]
   for (const [[name = '', ...options], more, code, line] of cases) {

@@ -49,6 +49,8 @@ const commands: Record<string, string[]> = {
     '--json',
     '-h, --help',
   ],
+  report: ['--out <file>', '--svg <folder>', '--title <text>', '--json', '-h, --help'],
+  compare: ['--jobs <count>', '--seeds <list>', '--grace <seconds>', '--json', '-h, --help'],
   validate: ['--set <key=value>', '-h, --help'],
   estimate: ['--set <key=value>', '--json', '-h, --help'],
   config: ['-h, --help'],

@@ -74,7 +74,32 @@ test('every mistake is named, with the file and the nearest option', async t => 
   t.true(error?.message.startsWith(`${file}: `))
   t.regex(error?.message ?? '', /unknown option "lerning_rate", did you mean "learningRate"\?/)
   t.regex(error?.message ?? '', /maxSteps: /)
-  t.regex(error?.message ?? '', /topP: /)
+  t.regex(error?.message ?? '', /; --set topP=2: /)
+})
+
+test('a mistake is blamed on what it came from', async t => {
+  const file = join(await temporaryFolder(t), 'c.yaml')
+  await writeFile(file, 'model: a\nmaxSteps: many\n')
+  const messageOf = async (...overrides: string[]) =>
+    (await t.throwsAsync(loadTrainConfig(file, overrides), { instanceOf: ConfigError }))?.message
+  const inFile = `${file}: maxSteps: expected an integer from 0, got "many"`
+  t.is(await messageOf(), inFile)
+  t.is(await messageOf('topP=2'), `${inFile}; --set topP=2: expected a number above 0 to 1, got 2`)
+  t.is(
+    await messageOf('maxSteps=2.5', 'lerningRate=1', 'promptsPerUpdate=7'),
+    '--set maxSteps=2.5: expected an integer from 0, got 2.5; ' +
+      '--set lerningRate=1: unknown option "lerningRate", did you mean "learningRate"?; ' +
+      '--set promptsPerUpdate=7: expected a divisor of promptsPerStep (16), got 7',
+  )
+  // Under another tool's name too, and for a member of what was set.
+  t.is(
+    await messageOf('learning_rate=-1'),
+    `${inFile}; --set learning_rate=-1: expected a number from 0, got -1`,
+  )
+  t.is(
+    await messageOf('maxSteps=1', 'objective.clip={low: 3}')?.then(text => text?.slice(0, 45)),
+    '--set objective.clip={low: 3}: objective.clip',
+  )
 })
 
 test('the example configuration is valid', async t => {

@@ -1,6 +1,6 @@
 // Every method: trainStep's loss and gradient against the formula at the head of its file, written again in float64.
 import test from 'ava'
-import { type Method, methods, Trainer } from '../../lib/index.js'
+import { type Method, methods, type RatedMember, Trainer } from '../../lib/index.js'
 import { tinyPolicies, withPolicy } from '../_helpers/policies.js'
 import {
   checkMethod,
@@ -24,6 +24,7 @@ const rewards = [
 ]
 const sampled = rewards.map(group => [...group.slice(0, -1), 0.5])
 
+const shaped = (x: number) => x / (x + 0.1)
 const rewardsOf = (group: readonly Response[]) => group.map(r => r.reward)
 const samplesOf = (group: readonly Response[]) => group.filter(r => !r.demonstration)
 const tracesOf = (groups: readonly Response[][]) => groups.flat().filter(r => r.demonstration)
@@ -44,29 +45,26 @@ function drGrpo(groups: Response[][]) {
   return centred(groups, (a, r, t) => clipped(a, ratio(r, t))) / constant(groups.flat())
 }
 
+function grpo(groups: Response[][]) {
+  const perSequence = groups.flatMap(group => {
+    const center = mean(rewardsOf(group))
+    const deviation = Math.sqrt(sum(rewardsOf(group).map(x => (x - center) ** 2)) / (group.length - 1))
+    return group.map(r =>
+      mean(r.logProbs.map((_, t) => clipped((r.reward - center) / (deviation + 1e-6), ratio(r, t)))),
+    )
+  })
+  return mean(perSequence)
+}
+
 function sft(groups: Response[][]) {
   const traces = tracesOf(groups)
   return sumOver(traces, (r, t) => -r.logProbs[t]!) / tokensOf(traces)
 }
 
 const cases: Record<string, MethodCase> = {
-  luffy: { options: { method: 'luffy' }, rewards, demonstrations: true, loss: mixed(p => p / (p + 0.1)) },
+  luffy: { options: { method: 'luffy' }, rewards, demonstrations: true, loss: mixed(shaped) },
   mixedPolicy: { options: { method: 'mixedPolicy' }, rewards, demonstrations: true, loss: mixed(p => p) },
-  grpo: {
-    options: { method: 'grpo' },
-    rewards: sampled,
-    demonstrations: false,
-    loss: groups => {
-      const perSequence = groups.flatMap(group => {
-        const center = mean(rewardsOf(group))
-        const deviation = Math.sqrt(sum(rewardsOf(group).map(x => (x - center) ** 2)) / (group.length - 1))
-        return group.map(r =>
-          mean(r.logProbs.map((_, t) => clipped((r.reward - center) / (deviation + 1e-6), ratio(r, t)))),
-        )
-      })
-      return mean(perSequence)
-    },
-  },
+  grpo: { options: { method: 'grpo' }, rewards: sampled, demonstrations: false, loss: grpo },
   drGrpo: { options: { method: 'drGrpo' }, rewards: sampled, demonstrations: false, loss: drGrpo },
   sft: {
     options: { method: 'sft' },
@@ -102,6 +100,60 @@ const cases: Record<string, MethodCase> = {
     rewards: sampled,
     demonstrations: false,
     loss: groups => drGrpo(groups) - 0.5 * meanEntropy(groups.flat()),
+  },
+  // The last member is the replayed success: its old probabilities are known.
+  exgrpo: {
+    options: { method: 'exgrpo' },
+    rewards,
+    demonstrations: true,
+    members: members =>
+      members.map(({ oldLogProbs, ...m }) =>
+        m.offPolicy
+          ? { ...m, teacherProbs: oldLogProbs!.map(Math.exp) }
+          : { ...m, oldLogProbs: oldLogProbs! },
+      ),
+    loss: groups =>
+      centred(groups, (a, r, t) => -a * (r.demonstration ? shaped(ratio(r, t)) : ratio(r, t))) /
+        constant(groups.flat()) -
+      0.01 * meanEntropy(groups.flat()),
+  },
+  chord: {
+    options: {
+      method: 'chord',
+      methodOptions: { muPeak: 0.8, muValley: 0.1, muWarmupSteps: 2, muDecaySteps: 10 },
+    },
+    step: 6,
+    rewards,
+    demonstrations: true,
+    loss: groups => {
+      const mu = 0.1 + (0.7 * (1 + Math.cos(Math.PI * 0.3))) / 2
+      const traces = tracesOf(groups)
+      const phi = (r: Response, t: number) => {
+        const p = Math.exp(r.fixedLogProbs[t]!)
+        return p * (1 - p)
+      }
+      const supervised = sumOver(traces, (r, t) => -phi(r, t) * r.logProbs[t]!) / tokensOf(traces)
+      return (1 - mu) * grpo(groups.map(samplesOf)) + mu * supervised
+    },
+  },
+  // Of the second prompt no sample is right: its trace is learned; of the others the samples.
+  hpt: {
+    options: { method: 'hpt', objective: { sftCoef: 0.7 } },
+    rewards: [
+      [1, 0, 0, 1],
+      [0, 0, 1],
+      [0, 1, 1, 0, 1],
+    ],
+    demonstrations: true,
+    members: members =>
+      methods.hpt.choose!(
+        members.map((m, i) => ({ ...m, source: i === members.length - 1 ? 'demonstration' : 'sample' })),
+        { gate: 0 },
+      ).map(({ source: _, ...m }) => m),
+    loss: groups => {
+      const on = [samplesOf(groups[0]!), samplesOf(groups[2]!)]
+      return drGrpo(on) + 0.7 * sft([groups[1]!])
+    },
   },
 }
 
@@ -172,4 +224,35 @@ test('numbers of a method are checked against what it declares', async t => {
       message: /methodOptions/,
     })
   })
+})
+
+test('chord: mu rises, falls along a cosine and stays', async t => {
+  await withPolicy(tinyPolicies.qwen2, { threads: 1 }, async policy => {
+    const share = async (methodOptions: Record<string, number>, steps: number[]) => {
+      await using trainer = await Trainer.create(policy, { method: 'chord', methodOptions })
+      return steps.map(step => {
+        const { policyCoef, sftCoef } = trainer.at(step).objective
+        t.true(Math.abs(policyCoef + sftCoef - 1) < 1e-15)
+        return Math.round(1e9 * sftCoef) / 1e9
+      })
+    }
+    const numbers = { muPeak: 0.8, muValley: 0.2, muWarmupSteps: 4, muDecaySteps: 6 }
+    t.deepEqual(await share(numbers, [1, 2, 5, 8, 11, 99]), [0, 0.2, 0.8, 0.5, 0.2, 0.2])
+    t.deepEqual(await share({ muPeak: 0.3, muValley: 0.3, muWarmupSteps: 0 }, [1, 7, 70]), [0.3, 0.3, 0.3])
+    t.deepEqual(await share({ ...numbers, muWarmupSteps: 0, muDecaySteps: 0 }, [1, 2]), [0.2, 0.2])
+  })
+})
+
+test('hpt: which members a prompt trains on', t => {
+  const group = (rewards: number[], trace: boolean): RatedMember[] =>
+    groupsOf([[...rewards, 1]], true)[0]!
+      .map((m, i): RatedMember => ({ ...m, source: i === rewards.length ? 'demonstration' : 'sample' }))
+      .slice(0, trace ? undefined : -1)
+  const chosen = (members: RatedMember[], gate: number) =>
+    methods.hpt.choose!(members, { gate }).map(({ source }) => source)
+  t.deepEqual(chosen(group([0, 0], true), 0), ['demonstration'])
+  t.deepEqual(chosen(group([0, 1], true), 0), ['sample', 'sample'])
+  t.deepEqual(chosen(group([0, 1], true), 0.5), ['demonstration'])
+  t.deepEqual(chosen(group([1, 1], true), 0.5), ['sample', 'sample'])
+  t.deepEqual(chosen(group([0, 0], false), 0), ['sample', 'sample'])
 })

@@ -35,6 +35,7 @@ const options: Record<string, object> = {
     gamma: 0.1,
     exponent: 1,
     offPolicyCap: 0,
+    supervisedWeight: 0,
     klCoef: 0,
     entropyShare: 0,
   },

@@ -47,6 +47,9 @@ test('gradients are those of the loss with its entropy bonus, by differences', a
       if (inputs.oldLogProbs && Number.isNaN(inputs.oldLogProbs.data[r])) inputs.oldLogProbs.data[r] = -2.5
       if (!inputs.oldLogProbs && inputs.kinds!.data[r] === TokenKind.onPolicy)
         inputs.kinds!.data[r] = TokenKind.offPolicy
+      // So is the weight of a supervised token: a number to its gradient, but not to differences.
+      if (objective.supervisedWeight && inputs.kinds!.data[r] === TokenKind.supervised)
+        inputs.kinds!.data[r] = TokenKind.offPolicy
       if (inputs.kinds!.data[r] === TokenKind.masked) {
         for (const tensor of Object.values(inputs))
           if (tensor.shape.length === 1 && Number.isNaN(tensor.data[r])) tensor.data[r] = 0.5

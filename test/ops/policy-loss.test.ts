@@ -86,9 +86,12 @@ test('gradients are those of the loss, by differences', async t => {
       return (await runCase(devices.best, oneCase, moved)).metrics![0]!
     }
     // Without old log-probabilities the ratio is p / p_detached: the loss stays, its gradient does not.
-    const detached = (r: number) =>
-      dataOf(inputs, 'kinds')[r] === TokenKind.onPolicy &&
-      !((inputs.oldLogProbs?.data[r] ?? Number.NaN) > -1e9)
+    // So with a supervised token's weight.
+    const detached = (r: number) => {
+      const kind = dataOf(inputs, 'kinds')[r]
+      if (kind === TokenKind.supervised) return (objective.supervisedWeight ?? 0) > 0
+      return kind === TokenKind.onPolicy && !((inputs.oldLogProbs?.data[r] ?? Number.NaN) > -1e9)
+    }
     const skip = (values: ArrayLike<number>) => Array.from(values).filter((_, r) => !detached(r))
     isClose(t, name, skip(gradLogProbs!), skip(await finiteDifferences(logProbs, 2 ** -13, loss)), 2e-7)
     t.true(
@@ -217,6 +220,7 @@ test('a failed check of the kernel fails the stream', async t => {
     [/gamma above 0, got 0/, device => run(device, { shaping: 1, gamma: 0 })],
     [/exponent above 0/, device => run(device, { shaping: 3, exponent: 0 })],
     [/offPolicyCap/, device => run(device, { offPolicyCap: -1 })],
+    [/no supervised weight has number 3/, device => run(device, { supervisedWeight: 3 })],
     [/klCoef 1 needs refLogProbs/, device => run(device, { klCoef: 1 })],
     [/finite entropyShare/, device => run(device, { entropyShare: Number.POSITIVE_INFINITY })],
     [/kinds\[0\]: no kind of token has number 4/, device => run(device, {}, 4)],

@@ -9,6 +9,7 @@ import {
   reductionKinds,
   resolveObjective,
   shapingKinds,
+  supervisedWeights,
   tokenWeights,
 } from '../../lib/ops/policy-objective.js'
 
@@ -19,6 +20,7 @@ test('defaults: no clip, regularized shaping with gamma 0.1, clamp 20, constant 
     logRatioClamp: 20,
     shaping: { kind: 'regularized', gamma: 0.1, exponent: 1 },
     offPolicyCap: undefined,
+    supervisedWeight: 'none',
     reduction: { kind: 'constant' },
     sftReduction: { kind: 'constant' },
     policyCoef: 1,
@@ -36,6 +38,7 @@ test('every option crosses the border', t => {
     logRatioClamp: 10,
     shaping: { kind: 'power', exponent: 0.5 },
     offPolicyCap: 2,
+    supervisedWeight: 'uncertainty',
     klCoef: 0.1,
     entropyCoef: 0.06,
   })
@@ -48,10 +51,12 @@ test('every option crosses the border', t => {
     gamma: 0.1,
     exponent: 0.5,
     offPolicyCap: 2,
+    supervisedWeight: 2,
     klCoef: 0.1,
     entropyShare: 0.02,
   })
   t.deepEqual([...shapingKinds], ['none', 'regularized', 'sqrt', 'power'])
+  t.deepEqual([...supervisedWeights], ['none', 'probability', 'uncertainty'])
   t.is(nativeObjective(resolveObjective({ entropyCoef: 1 }), 0).entropyShare, 1, 'no tokens')
   t.is(nativeObjective(resolveObjective({ clip: false }), 1).clipLow, 0)
 })
@@ -70,6 +75,7 @@ test('what cannot be meant is refused by name', t => {
     [{ reduction: { kind: 'token-mean', divisor: 3 } }, 'objective.reduction.divisor'],
     [{ reduction: { kind: 'constant', divisor: 0 } }, 'objective.reduction.divisor'],
     [{ sftReduction: { kind: 'sequence-mean', divisor: 3 } }, 'objective.sftReduction.divisor'],
+    [{ supervisedWeight: 'q' as 'none' }, 'objective.supervisedWeight'],
     [{ policyCoef: -1 }, 'objective.policyCoef'],
     [{ sftCoef: -1 }, 'objective.sftCoef'],
   ]

@@ -61,7 +61,8 @@ test('frequencies: chi-square of 20,000 draws, and nothing outside the support',
     { topK: 12, topP: 0.9, minP: 0.1 },
   ]
   for (const options of variants) {
-    const draws = 20_000
+    // (The emulated device is the best one only where it is tested alone.)
+    const draws = devices.best.info().backend === 'cpu' ? 20_000 : 2000
     const expected = drawnFrom(row, { ...plainSampling, ...options })
     const histogram = await counts(devices.best, row, options, draws)
     let chiSquare = 0

@@ -238,7 +238,7 @@ test('end tokens of generation_config.json are added', async t => {
   await t.throwsAsync(readPolicyConfig(other), { instanceOf: ModelFileError, message: /is a folder/ })
   await t.throwsAsync(readPolicyConfig(join(folder, 'none')), {
     instanceOf: ModelFileError,
-    message: /no such file/,
+    message: /no such folder/,
   })
 })
 

@@ -12,7 +12,7 @@ serveAnswers(({ gold, prediction, strict }) => {
   if (prediction === 'power') return { correct: 3n ** 50_000_000_000n > 1n, reason: 'equal' }
   if (prediction === 'memory') {
     const kept: number[][] = []
-    for (;;) kept.push(new Array<number>(10_000).fill(kept.length + 0.5))
+    for (;;) kept.push(new Array<number>(1_000_000).fill(kept.length + 0.5))
   }
   // One allocation far beyond the heap's limit.
   if (prediction === 'huge')

@@ -2,7 +2,7 @@
 // them: so the sampler's can serve as old log-probabilities without another forward pass.
 import test from 'ava'
 import { type Completion, Device, type GroupMember, Policy, Trainer } from '../../lib/index.js'
-import { runsLongTests, testDeviceNames } from '../_helpers/emulator.js'
+import { testDeviceNames } from '../_helpers/emulator.js'
 import { bits, isas, randomTokens, tinyNames, tinyPolicies, withPolicy } from '../_helpers/policies.js'
 
 // Around the edges of the cache's blocks of 64 positions.
@@ -98,10 +98,9 @@ for (const isa of testDeviceNames().includes('cpu') ? isas : []) {
   }
 }
 
-// The emulated device is slow: the smallest policy and the prompts around the first block's edge, all of it with
-// `npm run test:emulator`.
+// The emulated device is slow: the prompts around the first block's edge.
 if (testDeviceNames().includes('emulated')) {
-  for (const name of runsLongTests ? tinyNames : (['qwen2'] as const)) {
+  for (const name of tinyNames) {
     test(`emulated, ${name}: sampler and trainer agree bit for bit, greedy tokens are the CPU's`, async t => {
       const few = prompts.slice(0, 4)
       const options = { maxTokens: 3, temperature: 0.7, samplesPerPrompt: 2, seed: 5 }

@@ -90,6 +90,7 @@ const renamed: readonly Row[] = [
   ['resume_mode trainer.resume_mode', 'auto', { resume: 'auto' }],
   ['resume_mode', 'disable', { resume: 'never' }],
   ['log_completions', false, { logCompletions: false }],
+  ['filter_groups algorithm.filter_groups.enable', true, { skipUniformGroups: true }],
   ['mask_truncated_completions', true, { maskTruncated: true }],
 ]
 
@@ -107,7 +108,6 @@ const fixed: readonly (readonly [names: string, accepted: unknown, refused: unkn
   ['report_to', ['jsonl'], ['jsonl', 'wandb']],
   ['logger trainer.logger', ['console'], ['console', 'wandb']],
   ['push_to_hub', false, true],
-  ['filter_groups algorithm.filter_groups.enable', false, true],
 ]
 
 const ignored = [

@@ -9,6 +9,8 @@ import {
   ConfigError,
   type Method,
   methods,
+  opChainsTask,
+  type Task,
   type TrainConfig,
   type TrainEvent,
   train,
@@ -23,6 +25,7 @@ async function run(
   folder: string,
   changes: Partial<TrainConfig>,
   stops: readonly number[] = [],
+  task?: Task,
 ): Promise<{ steps: StepEvent[]; digests: string[] }> {
   const steps: StepEvent[] = []
   const config = tinyRun(folder, join(folder, 'model'), {
@@ -35,6 +38,7 @@ async function run(
     const controller = new AbortController()
     const going = train(config, {
       signal: controller.signal,
+      ...(task ? { task } : {}),
       onEvent: event => {
         if (event.type !== 'step') return
         steps.push(event)
@@ -105,6 +109,60 @@ for (const method of ['mixedPolicy', 'rlWithSftLoss'] as const) {
       [supervisedTokens > 0, offPolicyTokens > 0],
       [method === 'rlWithSftLoss', method === 'mixedPolicy'],
     )
+  })
+}
+
+/** Solves a third of the prompts whatever the policy says, so that groups differ: by the length of the response. */
+const byLength: Task['reward'] = ({ tokens }) => (tokens.length % 3 === 0 ? 1 : 0)
+
+for (const [method, changes] of [
+  ['exgrpo', { methodOptions: { startSolved: 0.05, successes: 2 } }],
+  ['luffy', { prefix: { fraction: [0.2, 0.9] } }],
+  ['luffy', { skipUniformGroups: true, resampleRounds: 2 }],
+  ['chord', { methodOptions: { muWarmupSteps: 2, muDecaySteps: 3 } }],
+  ['hpt', {}],
+] as const) {
+  test(`${method} ${JSON.stringify(changes)}: stopped and resumed it ends with the same bytes`, async t => {
+    const folder = await folderWithModel(t)
+    const task = { ...opChainsTask({ size: 12, testSize: 1 }), reward: byLength }
+    const config = { method, ...changes, saveSteps: 2 } as Partial<TrainConfig>
+    const whole = await run(folder, { ...config, runName: 'whole' }, [], task)
+    const parts = await run(folder, { ...config, runName: 'parts' }, [3, 4], task)
+    t.deepEqual(timeless(parts.steps), timeless(whole.steps))
+    t.deepEqual(parts.digests, whole.digests)
+    const rows = whole.steps.flatMap(({ samples }) => samples)
+    const metrics = whole.steps.map(step => step.metrics)
+    if (method === 'exgrpo') {
+      const replays = rows.filter(({ finishReason }) => finishReason === 'replay')
+      t.true(replays.length > 3, `${replays.length} replays`)
+      t.true(replays.every(({ reward, advantage }) => reward === 1 && (advantage as number) >= 0))
+      t.is(metrics[0]?.offPolicyTokens, 0)
+      // A replayed success takes the place of a sample, and was a sample of an earlier step.
+      t.is(rows.length, 6 * 4 * 3)
+      const earlier = new Set(
+        rows.filter(({ source }) => source === 'on').map(({ completion }) => completion),
+      )
+      t.true(replays.every(({ completion }) => earlier.has(completion)))
+      // True old probabilities: right after it was sampled, before an update, the ratio of a token would be 1.
+      t.true(metrics.some(({ offPolicyRatio = 0 }) => offPolicyRatio > 0.5 && offPolicyRatio < 1))
+    } else if ('prefix' in changes) {
+      t.true(
+        metrics.every(
+          ({ onPolicyTokens = 0, offPolicyTokens = 0 }) => onPolicyTokens > 0 && offPolicyTokens > 0,
+        ),
+      )
+      t.true(
+        rows
+          .filter(({ source }) => source === 'off')
+          .every(({ finishReason }) => /stop|length/.test(finishReason)),
+      )
+    } else if ('skipUniformGroups' in changes) {
+      t.true(metrics.some(({ skippedGroups = 0 }) => skippedGroups > 0))
+      t.true(metrics.every(({ fracRewardZeroStd }) => fracRewardZeroStd !== undefined))
+    } else {
+      t.true(metrics.some(({ supervisedTokens = 0 }) => supervisedTokens > 0))
+      t.true(metrics.some(({ onPolicyTokens = 0 }) => onPolicyTokens > 0))
+    }
   })
 }
 

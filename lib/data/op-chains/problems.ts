@@ -68,8 +68,21 @@ export function drawOtherTask(random: CounterRandom): string {
 /** One prompt in this many is held out. */
 const HELD_OUT_SHARE = 16
 
+function words(prompt: string): Uint32Array {
+  return philox(0x6f702d63, 0x6861696e, streamWord(prompt), prompt.length, 0, 0)
+}
+
 /** Whether a prompt belongs to the held-out side. It depends on its text alone. */
 export function isHeldOut(prompt: string): boolean {
-  const words = philox(0x6f702d63, 0x6861696e, streamWord(prompt), prompt.length, 0, 0)
-  return (words[0] as number) % HELD_OUT_SHARE === 0
+  return (words(prompt)[0] as number) % HELD_OUT_SHARE === 0
+}
+
+/** The held-out prompts: all, or one of two halves that share none. Choose by validation, report test. */
+export const HELD_OUT_PARTS = ['all', 'validation', 'test'] as const
+export type HeldOutPart = (typeof HELD_OUT_PARTS)[number]
+
+/** Whether a prompt belongs to a part of the held-out side. It depends on its text alone. */
+export function isInPart(prompt: string, part: HeldOutPart): boolean {
+  if (!isHeldOut(prompt)) return false
+  return part === 'all' || ((words(prompt)[1] as number) % 2 === 0) === (part === 'validation')
 }

@@ -40,10 +40,9 @@ function tickStep(range: number, count: number, whole: boolean): number {
   return whole ? Math.max(1, Math.round(step)) : step
 }
 
-/** Removes what floating point adds: 0.30000000000000004 of a step of 0.1. */
+/** Removes what floating point adds: 0.30000000000000004 of a step of 0.1, 1e-17 in place of 0. */
 function rounded(value: number, step: number): number {
-  const decimals = Math.max(0, Math.min(20, 2 - Math.floor(Math.log10(step))))
-  return step >= 100 ? Math.round(value) : Number(value.toFixed(decimals))
+  return Math.abs(value) < step / 2 ? 0 : Number(value.toPrecision(12))
 }
 
 const UNITS = [

@@ -1,0 +1,91 @@
+// luffy_kernel_tests and luffy_kernel_bench, built for the emulator: what they read is what the tests write, and they see
+// what is wrong.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { CounterRandom } from '../../lib/random.js'
+import { Device } from '../../lib/tensor/device.js'
+import { bfloat16Cases } from '../_cases/linear.js'
+import { cases as policyLossCases } from '../_cases/policy-loss.js'
+import { cases as swigluCases } from '../_cases/swiglu.js'
+import { exportBenchmark, exportCases } from '../_helpers/case-export.js'
+import { buildEmulated } from '../_helpers/emulator.js'
+import { temporaryFolder } from '../_helpers/folders.js'
+import { buildProgram, missingReason, runProgram } from './_programs.js'
+
+const random = (i: number) => new CounterRandom(1, 'case', i)
+
+if (missingReason) {
+  test.skip(`programs for cards: ${missingReason}`, () => {})
+} else {
+  test.before('the emulated device', () => buildEmulated())
+
+  test.serial(
+    'luffy_kernel_tests passes the cases of the tests, and fails those that are spoiled',
+    async t => {
+      const folder = await temporaryFolder(t)
+      const program = await buildProgram('kernel-tests', 'plain')
+      await using device = await Device.open('emulated')
+      const small = swigluCases.filter(({ bytes }) => bytes < 1e5)
+      const path = join(folder, 'swiglu.cases')
+      exportCases(path, 'swiglu', device, small, random, () => 'share 5e-7')
+      const metrics = join(folder, 'policy-loss.cases')
+      exportCases(metrics, 'policy-loss', device, policyLossCases.slice(0, 5), random, () => 'relative 1e-6')
+      const halves = join(folder, 'linear.cases')
+      exportCases(halves, 'linear', device, bfloat16Cases.slice(0, 3), random, () => 'share 0.02')
+      const good = await runProgram([program, path, metrics, halves])
+      t.is(good.code, 0, good.output)
+      t.regex(good.output, new RegExp(`^${small.length + 8} passed, 0 failed$`, 'm'))
+
+      // A value that is expected, the dtype of a tensor, and the end of the file.
+      const bytes = readFileSync(path)
+      const values = bytes.lastIndexOf('out\n')
+      const changed = Buffer.from(bytes)
+      changed.writeDoubleLE(123, values + 4)
+      writeFileSync(path, changed)
+      const wrong = await runProgram([program, path])
+      t.is(wrong.code, 1, wrong.output)
+      t.regex(wrong.output, /FAILED swiglu, .*: out\[0\]: got .*, expected 123; error /)
+      t.regex(wrong.output, new RegExp(`^${small.length - 1} passed, 1 failed$`, 'm'))
+
+      writeFileSync(path, bytes.subarray(0, bytes.length - 9))
+      const cut = await runProgram([program, path])
+      t.is(cut.code, 1)
+      t.regex(cut.output, /FAILED .*swiglu\.cases:\d+: the file is cut/)
+
+      writeFileSync(path, 'case swiglu 1 1 name\ncall swiglueForward t0 t1\n')
+      t.regex(
+        (await runProgram([program, path])).output,
+        /FAILED swiglu, name: there is no op 'swiglueForward'/,
+      )
+      writeFileSync(
+        path,
+        'case swiglu 1 1 name\ntensor 0 float32 3\ntensor 1 float32 3\ncall swigluForward t0\n',
+      )
+      t.regex((await runProgram([program, path])).output, /FAILED .* expected 2 arguments, got 1/)
+      t.is((await runProgram([program])).code, 2)
+      t.is((await runProgram([program, join(folder, 'none.cases')])).code, 1)
+    },
+  )
+
+  test.serial('luffy_kernel_bench times them and writes a record', async t => {
+    const folder = await temporaryFolder(t)
+    const program = await buildProgram('kernel-bench', 'plain')
+    await using device = await Device.open('emulated')
+    const path = join(folder, 'swiglu.bench')
+    exportBenchmark(path, 'swiglu', device, swigluCases.slice(6, 10), () => new CounterRandom(1, 'bench'))
+    const record = join(folder, 'record.json')
+    const options = ['--rounds', '2', '--product', '32', '--commit', 'a "commit"', '--json', record]
+    const { code, output } = await runProgram([program, ...options, path])
+    t.is(code, 0, output)
+    t.regex(output, /^4 timed, 0 failed$/m)
+    const { card, commit, copyBytesPerSecond, rows } = JSON.parse(readFileSync(record, 'utf8'))
+    t.regex(card, /emulated/)
+    t.is(commit, 'a "commit"')
+    t.true(copyBytesPerSecond > 0)
+    t.is(rows.length, 4)
+    for (const row of rows)
+      t.true(row.seconds > 0 && row.bytes > 0 && row.shareOfCopy > 0, JSON.stringify(row))
+    t.is((await runProgram([program, '--round', '2', path])).code, 2)
+  })
+}
