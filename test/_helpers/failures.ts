@@ -29,7 +29,7 @@ export async function refusesArguments(
 
 /**
  * The op fails on its stream: this wait and every later one reject with a DeviceError that names the op and matches
- * `message`, and which says the same on every device (or has `numbers of its own`). Each failure is tried on a device of its own.
+ * `message`, and which says the same on every device (or has `words of its own`). Each failure is tried on a device of its own.
  */
 export async function failsOnStream(
   t: ExecutionContext,
@@ -37,7 +37,7 @@ export async function failsOnStream(
   failures: readonly (readonly [
     message: RegExp,
     enqueue: (device: Device) => unknown,
-    own?: 'numbers of its own',
+    own?: 'words of its own',
   ])[],
 ): Promise<void> {
   t.true(failures.length > 0, 'nothing to check')

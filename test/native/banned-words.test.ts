@@ -19,8 +19,11 @@ const banned = [
   '_exit',
 ]
 
-// Where a banned word is meant: the file and the reason.
-const allowed: Readonly<Record<string, readonly string[]>> = {}
+// Where a banned word is meant: programs of their own print what they found.
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  'programs/kernel-bench.cpp': ['printf', 'fprintf'],
+  'programs/kernel-tests.cpp': ['printf', 'fprintf'],
+}
 
 function withoutCommentsAndStrings(text: string): string {
   return text

@@ -6,15 +6,23 @@ import test from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
 
 interface SourceList {
-  sources: Record<'core' | 'addon' | 'cuda' | 'pluginCore' | 'ops', string[]>
+  sources: Record<
+    'core' | 'addon' | 'cuda' | 'pluginCore' | 'programCore' | 'kernelTests' | 'kernelBench' | 'ops',
+    string[]
+  >
   backends: Record<string, { name: string; flags: string[] }[]>
 }
 
 const read = (path: string) => readFileSync(join(packageRoot, path), 'utf8')
 const list = JSON.parse(read('native/sources.json')) as SourceList
-// pluginCore is the part of core that a plugin links too.
-const { pluginCore, ...own } = list.sources
-const listed = Object.values(own).flat()
+// pluginCore: what a plugin links of core, and the record of faults that only devices have. programCore: what the programs
+// for cards link besides.
+const { pluginCore, programCore, ...own } = list.sources
+const isOfCore = (file: string) => list.sources.core.includes(file)
+const listed = [
+  ...Object.values(own).flat(),
+  ...[...pluginCore, ...programCore].filter(file => !isOfCore(file)),
+]
 
 function filesOf(folder: string, ending: string): string[] {
   return readdirSync(join(packageRoot, folder))
@@ -23,7 +31,7 @@ function filesOf(folder: string, ending: string): string[] {
 }
 
 test('sources.json lists every source file once, sorted, and no other', t => {
-  const present = ['native/core', 'native/addon', 'native/ops'].flatMap(folder => [
+  const present = ['native/core', 'native/addon', 'native/ops', 'native/programs'].flatMap(folder => [
     ...filesOf(folder, '.cpp'),
     ...filesOf(folder, '.cu'),
   ])
@@ -32,8 +40,8 @@ test('sources.json lists every source file once, sorted, and no other', t => {
   t.is(new Set(listed).size, listed.length)
   for (const [name, files] of Object.entries(list.sources)) t.deepEqual(files, [...files].sort(), name)
   t.deepEqual(
-    pluginCore.filter(file => !list.sources.core.includes(file)),
-    [],
+    pluginCore.filter(file => !isOfCore(file)),
+    ['native/core/fault.cpp'],
   )
 })
 
@@ -45,7 +53,7 @@ test('both builds take their files and flags from the list', t => {
     t.notRegex(text, /-m(avx|fma|bmi|f16c)/, `${name} names instruction sets itself`)
   }
   t.regex(cmake, /native\/sources\.json/)
-  const cuda = ['cuda', 'pluginCore']
+  const cuda = ['cuda', 'pluginCore', 'programCore', 'kernelTests', 'kernelBench']
   for (const name of cuda)
     t.true(read('native/cuda.cmake').includes(`sources ${name}`), `cuda.cmake does not read ${name}`)
   for (const name of Object.keys(list.sources).filter(name => !cuda.includes(name))) {

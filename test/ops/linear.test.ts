@@ -158,7 +158,7 @@ test('a failed check of the kernel fails the stream', async t => {
         const [x, weight, packed, out] = handles(device, [3, 4], [5, 4], [7], [3, 5])
         device.ops.linearForward(device.handle, x!, weight!, packed!, null, null, out!)
       },
-      'numbers of its own', // devices pack in different sizes
+      'words of its own', // devices pack in different sizes
     ],
     [
       /gradX/,

@@ -288,6 +288,6 @@ test.serial('bad files are refused, each by name', async t => {
   await t.throwsAsync(loadTokenizer(folder), { instanceOf: TemplateError, message: /2000000 characters/ })
   await t.throwsAsync(loadTokenizer(join(folder, 'none')), {
     instanceOf: TokenizerError,
-    message: /no such file/,
+    message: /no such folder/,
   })
 })

@@ -82,7 +82,11 @@ test('each mistake says what is expected and what came, in words', t => {
     [{ resume: 'never ever' }, 'resume: expected one of "auto", "never", got "never ever"'],
     [{ adamBetas: [0.9] }, 'adamBetas: expected a list of 2, each a number from 0 to 1, got an array of 1'],
     [{ adamBetas: [0.9, 2] }, 'adamBetas.1: expected a number from 0 to 1, got 2'],
-    [{ maskTruncated: 'yes' }, 'maskTruncated: expected true or false, got "yes"'],
+    [
+      { maskTruncated: 'yes' },
+      'maskTruncated: expected true or false or one of "advantage", "member", got "yes"',
+    ],
+    [{ logCompletions: 'yes' }, 'logCompletions: expected true or false, got "yes"'],
     [{ model: 7 }, 'model: expected a text, got 7'],
     [{ model: () => 7 }, 'model: expected a text, got a function'],
     [{ model: undefined }, 'model: is missing, expected a text'],
