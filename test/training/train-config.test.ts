@@ -103,7 +103,7 @@ test('each mistake says what is expected and what came, in words', t => {
     ],
     [
       { objective: 3 },
-      'objective: expected options (clip, dualClip, logRatioClamp, shaping, offPolicyCap, reduction, sftReduction, policyCoef, sftCoef, entropyCoef), got 3',
+      'objective: expected options (clip, dualClip, logRatioClamp, shaping, offPolicyCap, supervisedWeight, reduction, sftReduction, policyCoef, sftCoef, entropyCoef), got 3',
     ],
     [
       { task: { name: 'mytask' } },
