@@ -24,12 +24,17 @@ export function buildEmulated(): string {
 }
 
 const only = process.env.LUFFY_TEST_DEVICES ?? ''
-if (!['', 'cpu', 'emulated'].includes(only)) throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)
+if (!['', 'cpu', 'emulated', 'cuda'].includes(only))
+  throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)
 
-export type TestDeviceName = 'cpu' | 'emulated'
+export type TestDeviceName = 'cpu' | 'emulated' | 'cuda'
 
-/** The devices that tests run on here, the emulated one built: LUFFY_TEST_DEVICES=cpu or =emulated keeps to one. */
+/**
+ * The devices that tests run on here, the emulated one built: LUFFY_TEST_DEVICES=cpu or =emulated keeps to one, =cuda takes
+ * the first GPU (`npm run test:gpu`).
+ */
 export function testDeviceNames(): TestDeviceName[] {
+  if (only === 'cuda') return ['cuda']
   const names: TestDeviceName[] = only === 'emulated' ? [] : ['cpu']
   if (only !== 'cpu' && !emulatorIsMissing()) {
     buildEmulated()

@@ -1,5 +1,6 @@
 // The devices that tests of ops run on: the CPU with every instruction set of this processor, with 1 and 2 threads, and
-// the emulated CUDA device where a CUDA toolkit is installed. LUFFY_TEST_DEVICES=cpu or =emulated keeps to one of them.
+// the emulated CUDA device where a CUDA toolkit is installed. LUFFY_TEST_DEVICES=cpu or =emulated keeps to one of
+// them, =cuda takes a GPU.
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +16,9 @@ export interface OpDevice {
   threads: number
   label: string
 }
+
+/** Whether it runs the CUDA kernels. */
+export const isCuda = ({ isa }: OpDevice): boolean => isa === 'emulated' || isa === 'cuda'
 
 export interface OpDevices {
   /** Every device, the emulated one last. */
@@ -33,10 +37,12 @@ export function useDevices(test: TestFn): OpDevices {
   test.before('devices', async () => {
     const names = testDeviceNames()
     if (names.includes('cpu')) await openProcessors(all)
-    if (names.includes('emulated') && hasCudaKernel(test.meta.file)) {
-      all.push({ device: await Device.open('emulated'), isa: 'emulated', threads: 1, label: 'emulated' })
+    for (const name of ['emulated', 'cuda'] as const) {
+      if (names.includes(name) && hasCudaKernel(test.meta.file)) {
+        all.push({ device: await Device.open(name), isa: name, threads: 1, label: name })
+      }
     }
-    if (all.length === 0) throw new Error('no device to test')
+    if (all.length === 0) throw new Error('no device to test: the op has no CUDA kernel')
   })
   test.after.always('devices', async () => {
     for (const { device } of all) await device.dispose()

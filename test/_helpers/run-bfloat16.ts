@@ -6,7 +6,7 @@ import { CounterRandom } from '../../lib/random.js'
 import { type Bfloat16Case, numbersOf } from '../_cases/bfloat16.js'
 import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits } from './compare.js'
-import type { OpDevices } from './op-devices.js'
+import { isCuda, type OpDevices } from './op-devices.js'
 import { exportFolder, exporting, resultNames, runCase, type Tolerances } from './run-cases.js'
 
 const showErrors = process.env.LUFFY_SHOW_ERRORS === '1'
@@ -39,7 +39,7 @@ export function testBfloat16(
       const inputs = oneCase.make(new CounterRandom(1, 'bfloat16', i))
       const expected = oneCase.reference(inputs)
       const plain = oneCase.plain(inputs)
-      const chosen = devices.all.filter(({ isa }) => isa === 'emulated')
+      const chosen = devices.all.filter(isCuda)
       for (const { device, label } of chosen) {
         const results = await runCase(device, oneCase, inputs)
         const again = await runCase(device, oneCase, inputs, 64)

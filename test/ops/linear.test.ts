@@ -14,7 +14,7 @@ import { bfloat16Cases, cases } from '../_cases/linear.js'
 import { differs, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
-import { useDevices } from '../_helpers/op-devices.js'
+import { isCuda, useDevices } from '../_helpers/op-devices.js'
 import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
@@ -48,7 +48,7 @@ test('bfloat16 through the tape: dtypes are kept, gradients are near those in fl
     ([name, shape]) => [name, bfloat16Tensor(normal(random, shape))] as const,
   )
   const seed = bfloat16Tensor(normal(random, [5, c]))
-  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+  for (const { device } of devices.all.filter(isCuda)) {
     const gradientsIn = async (dtype: 'float32' | 'bfloat16') => {
       const place = (tensor: HostTensor) => {
         const half = device.from(tensor.data as Uint16Array, 'bfloat16', tensor.shape)

@@ -7,7 +7,7 @@ import { normal } from '../_cases/case.js'
 import { bfloat16Cases, cases, mixedCases } from '../_cases/matmul.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
-import { useDevices } from '../_helpers/op-devices.js'
+import { isCuda, useDevices } from '../_helpers/op-devices.js'
 import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
@@ -30,7 +30,7 @@ test('bfloat16: an element has the same bits in every tile, beside any rows, in 
     Uint16Array.from(x, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]!)
   const a = bfloat16Tensor(normal(random, [m, k])).data as Uint16Array
   const b = bfloat16Tensor(normal(random, [k, n])).data as Uint16Array
-  for (const { device } of devices.all.filter(({ isa }) => isa === 'emulated')) {
+  for (const { device } of devices.all.filter(isCuda)) {
     const results = device.scope(() => {
       const left = device.from(a, 'bfloat16', [m, k])
       const right = device.from(b, 'bfloat16', [k, n])
