@@ -127,23 +127,16 @@ function aheadOutside(other: string, bound = 0) {
   }
 }
 
+/** The best at the end, ahead of the smallest and of the largest gamma by more than two standard errors. */
 function gammaOptimum(result: StudyResult) {
-  const middle = 60
-  const ranked = result.methods
-    .map(({ label }) => ({
-      label,
-      value: estimate(
-        recordsOf(result, label)
-          .map(accuracyIn(result, 'ID', middle))
-          .filter(each => each !== undefined),
-      ),
-    }))
-    .sort((a, b) => (b.value?.mean ?? 0) - (a.value?.mean ?? 0))
-  const inside =
-    ranked[0]?.label !== result.methods[0]?.label && ranked[0]?.label !== result.methods.at(-1)?.label
+  const ranked = [...result.methods].sort((a, b) => (b.columns.ID?.mean ?? 0) - (a.columns.ID?.mean ?? 0))
+  const best = ranked[0]?.label ?? ''
+  const ends = [result.methods[0]?.label ?? '', result.methods.at(-1)?.label ?? '']
   return {
-    held: inside,
-    numbers: `at step ${middle}: ${ranked.map(({ label, value }) => `${label} ${percentText(value)}`).join(', ')}`,
+    held: ends.every(
+      end => end !== best && isAbove(difference(result, [best, end], accuracyIn(result, 'ID'))),
+    ),
+    numbers: `at the end: ${ranked.map(({ label, columns }) => `${label} ${percentText(columns.ID)}`).join(', ')}`,
   }
 }
 

@@ -1,10 +1,11 @@
 // `luffy compare`: several methods from one base policy over several seeds, and one table.
 
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type CompareEvent, type CompareResult, compare, resultText } from '../compare/compare.js'
 import { merged, type ResolvedCompareConfig, resolveCompareConfig } from '../compare/compare-config.js'
 import { AbortedError, ConfigError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
+import { writeReport } from '../report/html/write-report.js'
 import { type Phase, Progress } from '../report/progress.js'
 import { formatSeconds, printable } from '../report/text.js'
 import { parseConfig } from './run-config.js'
@@ -69,6 +70,7 @@ export async function runCompare(path: string, options: CompareCommandOptions): 
     const result = await compare(config, { signal: stop.signal, onEvent: compareProgress(progress) })
     progress.close()
     print(options.json ? JSON.stringify(result) : resultText(result, config.speed, tableStyle()))
+    if (result.records.length > 0) await writePage(result, progress)
     progress.log(printable(`results: ${result.folder}`))
     return reportFailures(result, progress)
   } catch (error) {
@@ -80,6 +82,28 @@ export async function runCompare(path: string, options: CompareCommandOptions): 
   } finally {
     stop.release()
   }
+}
+
+/** report.html beside the tables: curves over seeds and the accuracies of the table. */
+async function writePage(result: CompareResult, progress: Progress): Promise<void> {
+  const { notices } = await writeReport({
+    title: result.name,
+    out: join(result.folder, 'report.html'),
+    runs: result.records.map(({ label, seed }, i) => ({
+      folder: result.folders[i] ?? '',
+      method: label,
+      seed,
+    })),
+    accuracies: result.methods.flatMap(({ label, columns }) =>
+      Object.entries(columns).flatMap(([set, value]) => {
+        if (value === undefined) return []
+        const { mean, standardError, runs } = value
+        return [{ method: label, set, mean, runs, ...(standardError === undefined ? {} : { standardError }) }]
+      }),
+    ),
+    accuracyNote: 'held-out prompts, after the last step',
+  })
+  for (const notice of notices) progress.log(printable(notice))
 }
 
 function reportFailures({ failed }: CompareResult, progress: Progress): number {

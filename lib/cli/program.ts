@@ -130,19 +130,6 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     })
 
   program
-    .command('report')
-    .description('make one HTML page of runs: curves, histograms, accuracies, completions')
-    .argument('<runs...>', 'run folders; those of one method count as its seeds')
-    .option('--out <file>', 'the page (default: report.html in the first run folder)')
-    .option('--svg <folder>', 'also write the pictures as SVG files')
-    .option('--title <text>', 'heading of the page')
-    .option('--json', 'print JSON', false)
-    .action(async (runs, options) => {
-      const { runReport } = await import('./report.js')
-      finish(await runReport(runs, options))
-    })
-
-  program
     .command('compare')
     .description('train several methods from one base over several seeds; finished runs are not repeated')
     .argument('<config>', 'YAML or JSON file (docs/compare.md)')
@@ -153,6 +140,19 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .action(async (config, options) => {
       const { runCompare } = await import('./compare.js')
       finish(await runCompare(config, options))
+    })
+
+  program
+    .command('report')
+    .description('make one HTML page of runs: curves, histograms, accuracies, completions')
+    .argument('<runs...>', 'run folders; those of one method count as its seeds')
+    .option('--out <file>', 'the page (default: report.html in the first run folder)')
+    .option('--svg <folder>', 'also write the pictures as SVG files')
+    .option('--title <text>', 'heading of the page')
+    .option('--json', 'print JSON', false)
+    .action(async (runs, options) => {
+      const { runReport } = await import('./report.js')
+      finish(await runReport(runs, options))
     })
 
   program
