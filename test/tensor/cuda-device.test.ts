@@ -4,12 +4,14 @@ import { execFileSync } from 'node:child_process'
 import test from 'ava'
 import { ConfigError, Device, DeviceError } from '../../lib/index.js'
 import { runChild } from '../_helpers/child.js'
-import { buildEmulated, emulatorIsMissing } from '../_helpers/emulator.js'
+import { buildEmulated, emulatorIsMissing, testDeviceNames } from '../_helpers/emulator.js'
 import { temporaryFolder } from '../_helpers/folders.js'
 import { type FakePlugin, makePlugin } from './_plugins.js'
 
 const CHILD = new URL('./_cuda-child.js', import.meta.url)
-const missing = emulatorIsMissing()
+const missing = testDeviceNames().includes('emulated')
+  ? ''
+  : emulatorIsMissing() || 'LUFFY_TEST_DEVICES leaves it out'
 const emulatedTest = missing ? test.serial.skip : test.serial
 
 /** Device names `cuda` mean the file from here on, in this process. */
