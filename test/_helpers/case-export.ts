@@ -14,7 +14,7 @@ type Line = string | Uint8Array
 
 const bytesOf = (data: ArrayBufferView) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
-/** Appends what is enqueued on `device` to lines; ops are not run. Undo with the function that it returns. */
+/** Appends what is enqueued on `device` to `lines` until `end`; ops are not run. */
 class Recording {
   readonly lines: Line[] = []
   /** By handle. */
@@ -37,9 +37,7 @@ class Recording {
   }
 
   id(tensor: Tensor): number {
-    const id = this.#ids.get(tensor.handle)
-    if (id === undefined) throw new Error(`${tensor} was made before the recording`)
-    return id
+    return this.#idOf(tensor.handle)
   }
 
   add(line: string, data?: ArrayBufferView): void {
