@@ -10,11 +10,12 @@ import {
 } from '../../lib/ops/attention-decode.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
-import { cases } from '../_cases/attention-decode.js'
+import { bfloat16Cases, cases } from '../_cases/attention-decode.js'
 import { normal } from '../_cases/case.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -25,6 +26,8 @@ testCases(test, devices, cases, {
   keyCache: 0,
   valueCache: 0,
 })
+
+testBfloat16(test, devices, bfloat16Cases, { keyCache: 0, valueCache: 0 })
 
 test('each token has the bits of the forward pass: appended at once or one by one, alone or in a batch, copied or not', async t => {
   const [h, k, d, n] = [6, 2, 24, 133]
