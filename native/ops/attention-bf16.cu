@@ -22,7 +22,7 @@ struct HalfForward {
   static constexpr int warps = kBlockChunks * halves;
   static constexpr int threads = 32 * warps;
   static constexpr int stages = width > 128 ? 1 : 2;  // tiles of keys, and of values
-  static constexpr int group = width == 128 ? 8 : 4;  // parts whose sums are made side by side
+  static constexpr int group = width > 128 ? 2 : 4;   // parts whose sums are made side by side
   static constexpr int resident = width == 64 ? 3 : width == 128 ? 2 : 1;
   static constexpr int tile = kAttentionBlock * width;
   static constexpr size_t bytes = sizeof(bf16) * (1 + 2 * stages) * tile;
@@ -138,7 +138,7 @@ attention_forward_bf16_kernel(HalfAttention a) {
       fetch(values, a.v, block + stages - 1);
 
       float score[kBlockParts][4] = {};
-#pragma unroll
+#pragma unroll(width > 128 ? 4 : 8)
       for (int k = 0; k < width; k += 16) {
         if (k >= a.dim) break;
         uint32_t query[4];

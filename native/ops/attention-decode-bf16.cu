@@ -7,7 +7,6 @@
 // kernel merges the segments in ascending order (their sums are 1/32 of the cache's bytes with 8 query heads a key).
 #include "attention-decode-bf16.cuh"
 
-#include "attention-mma.cuh"
 #include "cuda-rows.cuh"
 #include "kv-cache.h"
 
@@ -18,29 +17,6 @@ constexpr int kDecodeStages =
     4;  // chunks in shared memory: as many as a block has of keys, so a chunk's place is its number
 constexpr int64_t kDecodeUnitBlocks = 1 << 20;
 static_assert(kDecodeStages == kBlockChunks);
-
-struct HalfCache {
-  bf16 *keys, *values;
-  int64_t blocks;
-  int groups, dim;
-  bool aligned;  // every eight elements of a position start at a multiple of 16 bytes
-};
-
-struct HalfDecode {
-  HalfCache cache;
-  const bf16* q;
-  int64_t q_stride;
-  bool q_aligned;
-  const int32_t *block_table, *lengths;
-  bf16* out;
-  int64_t out_stride;
-  float* sums;     // [B, H, segments, D]
-  float2* states;  // [B, H, segments]: the largest score and the total
-  int64_t batch, most, segments;
-  int per_group, passes;
-  float scale;
-  FaultSink faults;
-};
 
 template <int width>
 struct HalfDecodeShape {
@@ -303,6 +279,20 @@ static void launch_half_decode(const HalfDecode& a, cudaStream_t stream) {
   if (units > 0) launch<attention_decode_bf16_kernel<width>>(Launch(dim3(blocks), dim3(32), Shape::bytes, stream), a);
 }
 
+void launch_attention_decode_bf16(HalfDecode a, cudaStream_t stream) {
+  a.passes = (a.per_group + kChunkKeys - 1) / kChunkKeys;
+  if (a.cache.dim <= 64) {
+    launch_half_decode<64>(a, stream);
+  } else if (a.cache.dim <= 128) {
+    launch_half_decode<128>(a, stream);
+  } else {
+    launch_half_decode<256>(a, stream);
+  }
+  const int64_t pairs = a.batch * a.cache.groups * a.per_group * (a.cache.dim / 2);
+  const unsigned blocks = blocks_for(pairs, kDecodeMergeBlock);
+  launch<attention_decode_merge_bf16_kernel>(Launch(dim3(blocks), dim3(kDecodeMergeBlock), 0, stream), a);
+}
+
 void attention_decode_bf16(Context& context, const Tensor& q, const Tensor& key_cache, const Tensor& value_cache,
                            const Tensor& block_table, const Tensor& lengths, double scale, const Tensor& out) {
   HalfDecode a;
@@ -319,23 +309,13 @@ void attention_decode_bf16(Context& context, const Tensor& q, const Tensor& key_
   a.out = static_cast<bf16*>(out.data);
   a.out_stride = out.row_stride;
   a.most = block_table.shape[1];
-  a.segments = (a.most + kSegmentBlocks - 1) / kSegmentBlocks;
-  a.passes = (a.per_group + kChunkKeys - 1) / kChunkKeys;
+  a.segments = decode_segments(a.most);
   a.scale = scale_of_powers(scale);
   a.faults = context.fault_sink(FaultOp::attention_decode);
   const Context::ScratchMark mark = context.scratch_mark();
   a.sums = context.scratch<float>(a.batch * heads * a.segments * a.cache.dim);
   a.states = context.scratch<float2>(a.batch * heads * a.segments);
-  const cudaStream_t stream = stream_of(context);
-  if (a.cache.dim <= 64) {
-    launch_half_decode<64>(a, stream);
-  } else if (a.cache.dim <= 128) {
-    launch_half_decode<128>(a, stream);
-  } else {
-    launch_half_decode<256>(a, stream);
-  }
-  const unsigned blocks = blocks_for(a.batch * heads * (a.cache.dim / 2), kDecodeMergeBlock);
-  launch<attention_decode_merge_bf16_kernel>(Launch(dim3(blocks), dim3(kDecodeMergeBlock), 0, stream), a);
+  launch_attention_decode_bf16(a, stream_of(context));
   context.scratch_release(mark);
 }
 
