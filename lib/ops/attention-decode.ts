@@ -8,7 +8,10 @@ export const attentionBlock = 64
 /** Positions whose keys stand together transposed: native/ops/attention.h, kKeyGroup. */
 export const keyGroup = 16
 
-/** Keys and values of one layer: [N, K, 4*D, 16] (transposed in groups of 16 positions) and [N, K, 64, D]. */
+/**
+ * Keys and values of one layer, [N, K, 64, D] each; float32 keys are [N, K, 4*D, 16] (transposed in groups of 16
+ * positions).
+ */
 export interface KeyValueCache {
   keys: Tensor
   values: Tensor
@@ -19,10 +22,13 @@ export function createKeyValueCache(
   blocks: number,
   kvHeads: number,
   headDim: number,
+  dtype: 'float32' | 'bfloat16' = 'float32',
 ): KeyValueCache {
+  const rows = [blocks, kvHeads, attentionBlock, headDim]
+  const transposed = [blocks, kvHeads, (attentionBlock / keyGroup) * headDim, keyGroup]
   return {
-    keys: device.empty([blocks, kvHeads, (attentionBlock / keyGroup) * headDim, keyGroup]),
-    values: device.empty([blocks, kvHeads, attentionBlock, headDim]),
+    keys: device.empty(dtype === 'float32' ? transposed : rows, dtype),
+    values: device.empty(rows, dtype),
   }
 }
 
@@ -31,10 +37,11 @@ function cacheWidth({ values }: KeyValueCache): number {
   return (values.shape[1] ?? 0) * (values.shape[3] ?? 0)
 }
 
-/** Writes k, v [T, K*D] to slots [T] int32 (block * 64 + position in the block; -1 = nowhere). */
+/** Writes k, v [T, K*D], of the cache's dtype, to slots [T] int32 (block * 64 + position in the block; -1 = nowhere). */
 export function appendToCache(cache: KeyValueCache, k: Tensor, v: Tensor, slots: Tensor): void {
-  checkTensor('kv-cache-append', 'k', k, 'float32', [-1, cacheWidth(cache)])
-  checkTensor('kv-cache-append', 'v', v, 'float32', [k.rows, cacheWidth(cache)])
+  const { dtype } = cache.keys
+  checkTensor('kv-cache-append', 'k', k, dtype, [-1, cacheWidth(cache)])
+  checkTensor('kv-cache-append', 'v', v, dtype, [k.rows, cacheWidth(cache)])
   checkTensor('kv-cache-append', 'slots', slots, 'int32', [k.rows])
   const { ops, handle } = k.device
   ops.kvCacheAppend(handle, k.handle, v.handle, slots.handle, cache.keys.handle, cache.values.handle)
@@ -47,7 +54,7 @@ export function copyCacheBlocks(cache: KeyValueCache, pairs: Tensor): void {
   ops.kvCacheCopy(handle, pairs.handle, cache.keys.handle, cache.values.handle)
 }
 
-/** q [B, H*D] -> [B, H*D]; blockTable [B, M] int32, lengths [B] int32 (keys that each row sees; 0 = idle). */
+/** q [B, H*D], of the cache's dtype -> [B, H*D]; blockTable [B, M] int32, lengths [B] int32 (keys that each row sees; 0 = idle). */
 export function attentionDecode(
   q: Tensor,
   cache: KeyValueCache,
@@ -55,7 +62,8 @@ export function attentionDecode(
   lengths: Tensor,
   scale: number,
 ): Tensor {
-  checkTensor('attention-decode', 'q', q, 'float32', [-1, -1])
+  const { dtype } = cache.keys
+  checkTensor('attention-decode', 'q', q, dtype, [-1, -1])
   if (q.columns === 0 || q.columns % cacheWidth(cache) !== 0) {
     throw new RangeError(
       `attention-decode: expected columns of q to be a multiple of the cache's ${cacheWidth(cache)}, got ${q}`,
@@ -64,7 +72,7 @@ export function attentionDecode(
   checkTensor('attention-decode', 'blockTable', blockTable, 'int32', [q.rows, -1])
   checkTensor('attention-decode', 'lengths', lengths, 'int32', [q.rows])
   const { device } = q
-  const out = device.empty([q.rows, q.columns])
+  const out = device.empty([q.rows, q.columns], dtype)
   device.ops.attentionDecode(
     device.handle,
     q.handle,

@@ -1,10 +1,10 @@
 // attention: causal, grouped-query, over packed sequences with shared prefixes. Contract: native/ops/attention.h.
 import type { Tape } from '../autograd/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { checkTensor } from '../tensor/tensor.js'
+import { activationDtype, checkTensor } from '../tensor/tensor.js'
 
 export interface AttentionInputs {
-  /** [T, H*D], [T, K*D], [T, K*D]; rows may be strided. */
+  /** [T, H*D], [T, K*D], [T, K*D], float32 or bfloat16; rows may be strided. */
   q: Tensor
   k: Tensor
   v: Tensor
@@ -15,16 +15,17 @@ export interface AttentionInputs {
   heads: number
 }
 
-/** Returns [T, H*D]. */
+/** Returns [T, H*D], of q's dtype. */
 export function attention(tape: Tape | undefined, inputs: AttentionInputs): Tensor {
   const { q, k, v, sequences, scale, heads } = inputs
-  checkTensor('attention', 'q', q, 'float32', [-1, -1])
-  checkTensor('attention', 'k', k, 'float32', [q.rows, -1])
-  checkTensor('attention', 'v', v, 'float32', [q.rows, k.columns])
+  const dtype = activationDtype(q)
+  checkTensor('attention', 'q', q, dtype, [-1, -1])
+  checkTensor('attention', 'k', k, dtype, [q.rows, -1])
+  checkTensor('attention', 'v', v, dtype, [q.rows, k.columns])
   checkTensor('attention', 'sequences', sequences, 'int32', [-1, 4])
   const { device } = q
   const { ops, handle } = device
-  const out = device.empty([q.rows, q.columns])
+  const out = device.empty([q.rows, q.columns], dtype)
   const lse = device.empty([q.rows, heads]) // its shape also tells the kernel the number of heads
   ops.attentionForward(handle, q.handle, k.handle, v.handle, sequences.handle, scale, out.handle, lse.handle)
   tape?.record([q, k, v, out, lse, sequences], () => {

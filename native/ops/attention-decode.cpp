@@ -69,15 +69,8 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
                       Tensor lengths, double scale, Tensor out) {
   const char* op = "attention-decode";
   const Cache cache = read_cache(op, key_cache, value_cache);
-  check_rows(op, "q", q, DType::f32, -1, -1);
+  const int per_group = check_decode(cache, q, block_table, lengths, out);
   const int64_t batch = q.shape[0];
-  const int64_t width = int64_t{cache.groups} * cache.dim;
-  LUFFY_CHECK(width > 0 && q.shape[1] > 0 && q.shape[1] % width == 0,
-              "%s: q has %" PRId64 " columns, no multiple of the cache's %" PRId64, op, q.shape[1], width);
-  check_rows(op, "out", out, DType::f32, batch, q.shape[1]);
-  check_matrix(op, "blockTable", block_table, DType::i32, batch, -1);
-  check_vector(op, "lengths", lengths, DType::i32, batch);
-  const int per_group = static_cast<int>(q.shape[1] / width);
   const int64_t most = block_table.shape[1];
   const int32_t* length = lengths.i32();
   for (int64_t b = 0; b < batch; ++b) {

@@ -7,6 +7,7 @@
 #include "attention-decode.h"
 
 #include "attention-block.cuh"
+#include "attention-decode-bf16.cuh"
 #include "kv-cache.h"
 
 namespace luffy {
@@ -331,16 +332,11 @@ static void launch_decode_rows(DecodeArguments& a, cudaStream_t stream) {
 
 void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value_cache, Tensor block_table,
                       Tensor lengths, double scale, Tensor out) {
-  const char* op = "attention-decode";
-  const Cache cache = read_cache(op, key_cache, value_cache);
-  check_rows(op, "q", q, DType::f32, -1, -1);
+  if (q && q.dtype == DType::bf16)
+    return attention_decode_bf16(context, q, key_cache, value_cache, block_table, lengths, scale, out);
+  const Cache cache = read_cache("attention-decode", key_cache, value_cache);
+  const int per_group = check_decode(cache, q, block_table, lengths, out);
   const int64_t batch = q.shape[0];
-  const int64_t width = int64_t{cache.groups} * cache.dim;
-  LUFFY_CHECK(width > 0 && q.shape[1] > 0 && q.shape[1] % width == 0,
-              "%s: q has %" PRId64 " columns, no multiple of the cache's %" PRId64, op, q.shape[1], width);
-  check_rows(op, "out", out, DType::f32, batch, q.shape[1]);
-  check_matrix(op, "blockTable", block_table, DType::i32, batch, -1);
-  check_vector(op, "lengths", lengths, DType::i32, batch);
   if (batch == 0) return;
   DecodeArguments a;
   a.q = q.f32();
@@ -356,7 +352,7 @@ void attention_decode(Context& context, Tensor q, Tensor key_cache, Tensor value
   a.most = block_table.shape[1];
   a.groups = cache.groups;
   a.dim = cache.dim;
-  a.per_group = static_cast<int>(q.shape[1] / width);
+  a.per_group = per_group;
   a.passes = 1;
   a.scale = static_cast<float>(scale);
   a.faults = context.fault_sink(FaultOp::attention_decode);
@@ -378,6 +374,7 @@ static Launch cache_launch(const Context& context, int64_t threads) {
 }
 
 void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor key_cache, Tensor value_cache) {
+  if (k && k.dtype == DType::bf16) return kv_cache_append_bf16(context, k, v, slots, key_cache, value_cache);
   const char* op = "kv-cache-append";
   const Cache cache = read_cache(op, key_cache, value_cache);
   const int64_t width = int64_t{cache.groups} * cache.dim;
@@ -399,6 +396,7 @@ void kv_cache_append(Context& context, Tensor k, Tensor v, Tensor slots, Tensor 
 }
 
 void kv_cache_copy(Context& context, Tensor pairs, Tensor key_cache, Tensor value_cache) {
+  if (key_cache && key_cache.dtype == DType::bf16) return kv_cache_copy_bf16(context, pairs, key_cache, value_cache);
   const char* op = "kv-cache-copy";
   const Cache cache = read_cache(op, key_cache, value_cache);
   check_matrix(op, "pairs", pairs, DType::i32, -1, 2);

@@ -3,6 +3,8 @@
 //   keyCache[N, K, 4*D, 16], valueCache[N, K, 64, D] float32: N blocks of kAttentionBlock = 64 positions; keys stand
 //   transposed in groups of kKeyGroup = 16 positions (position p, dimension d at [p / 16 * D + d, p % 16]), so that a
 //   block's scores are computed without packing and the keys so far are one run of memory.
+//   On CUDA q, out and the cache may be bfloat16 instead: keyCache[N, K, 64, D] and valueCache[N, K, 64, D], a row for each
+//   position.
 //   blockTable[B, M] int32: the blocks of sequence b, in order of position; lengths[B] int32: keys it sees (the new
 //   token's own included), 0 = an idle row, whose output is zeros.
 //   q[B, H*D] (rows may be strided), out[B, H*D] (=). Bit-equal to attention's row for the same query and keys.

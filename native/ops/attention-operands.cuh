@@ -1,5 +1,5 @@
 // attention-operands: the arguments of attention's kernels, and how tiles of queries and keys come from them. Private to
-// attention.cu.
+// attention.
 #pragma once
 
 #include "attention-plan.cuh"

@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "attention-backward.cuh"
+#include "attention-bf16.cuh"
 #include "attention-block.cuh"
 #include "attention-heads.h"
 #include "attention-operands.cuh"
@@ -207,8 +208,9 @@ static AttentionPlan make_attention_plan(Context& context, const Tensor& sequenc
   plan.next_sharer = context.scratch<int32_t>(plan.count);
   plan.query_tiles = context.scratch<int64_t>(plan.count + 1);
   plan.key_tiles = context.scratch<int64_t>(plan.count + 1);
-  launch<attention_plan_kernel>(Launch(dim3(1), dim3(kPlanThreads), 0, static_cast<cudaStream_t>(context.stream)), plan,
-                                context.fault_sink(FaultOp::attention));
+  launch<attention_plan_kernel<kPlanThreads>>(
+      Launch(dim3(1), dim3(kPlanThreads), 0, static_cast<cudaStream_t>(context.stream)), plan,
+      context.fault_sink(FaultOp::attention));
   return plan;
 }
 
@@ -244,10 +246,25 @@ static void with_slices(int dim, bool wide, Body&& body) {
 
 void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor sequences, double scale, Tensor out,
                        Tensor lse) {
-  const Heads heads = read_heads(q, k, v, lse);
-  check_heads("out", out, heads.tokens, heads.queries, heads.dim);
+  const DType dtype = q && q.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+  const Heads heads = read_heads(q, k, v, lse, dtype);
+  check_heads("out", out, heads.tokens, heads.queries, heads.dim, dtype);
   check_matrix("attention", "sequences", sequences, DType::i32, -1, 4);
   if (heads.tokens == 0 || sequences.shape[0] == 0) return;
+  if (dtype == DType::bf16) {
+    HalfAttention half = {};
+    half.plan = make_attention_plan(context, sequences, heads.tokens);
+    half.q = half_matrix(q, heads.dim);
+    half.k = half_matrix(k, heads.dim);
+    half.v = half_matrix(v, heads.dim);
+    half.out = half_matrix(out, heads.dim);
+    half.lse = lse ? lse.f32() : nullptr;
+    half.heads = heads.queries;
+    half.per_group = heads.per_group;
+    half.dim = heads.dim;
+    return launch_attention_forward_bf16(half, scale, attention_blocks(half.plan, half.heads),
+                                         static_cast<cudaStream_t>(context.stream));
+  }
   AttentionArguments a = {};
   a.plan = make_attention_plan(context, sequences, heads.tokens);
   a.q = head_rows(q);

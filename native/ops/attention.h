@@ -1,6 +1,7 @@
 // attention: causal, grouped-query, over packed sequences that may share a prefix of keys. No T x T matrix in memory.
 //
-//   q[T, H*D], k[T, K*D], v[T, K*D], out[T, H*D] float32, rows may be strided; H a multiple of K; D from 8 to 256, even.
+//   q[T, H*D], k[T, K*D], v[T, K*D], out[T, H*D] float32, or on CUDA all bfloat16; rows may be strided; H a multiple of K;
+//   D from 8 to 256, even.
 //   Query head h reads key/value head h / (H / K). lse[T, H] float32: the log of each softmax's normaliser (saved).
 //   sequences[S, 4] int32, a row each: {start, length, prefixStart, prefixLength}. The sequence's own tokens are rows
 //   [start, start + length); before them it sees rows [prefixStart, prefixStart + prefixLength) of k and v, all of
@@ -13,6 +14,8 @@
 //   kAttentionBlock positions, counted from position 0 of the sequence (prefix included), so that a query's bits
 //   depend on its keys alone: not on how they are split between prefix and own rows, nor on the other sequences, nor
 //   on threads; attention-decode gives the same bits.
+//   In bfloat16 products are summed in float32 and so are the softmax's sums; its weights are rounded to bfloat16 before
+//   they meet the values.
 #pragma once
 
 #include "../core/context.h"

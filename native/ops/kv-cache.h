@@ -38,13 +38,29 @@ LUFFY_INLINE Cache read_cache(const char* op, const Tensor& keys, const Tensor& 
 }
 
 // The arguments of kv-cache-append but for what `slots` holds. Returns the number of tokens.
-LUFFY_INLINE int64_t check_cache_rows(const char* op, const Cache& cache, const Tensor& k, const Tensor& v,
-                                      const Tensor& slots) {
+template <class AnyCache>
+LUFFY_INLINE int64_t check_cache_rows(const char* op, const AnyCache& cache, const Tensor& k, const Tensor& v,
+                                      const Tensor& slots, DType dtype = DType::f32) {
   const int64_t width = int64_t{cache.groups} * cache.dim;
-  check_rows(op, "k", k, DType::f32, -1, width);
-  check_rows(op, "v", v, DType::f32, k.shape[0], width);
+  check_rows(op, "k", k, dtype, -1, width);
+  check_rows(op, "v", v, dtype, k.shape[0], width);
   check_vector(op, "slots", slots, DType::i32, k.shape[0]);
   return k.shape[0];
+}
+
+// Those of attention-decode but for what the table and the lengths hold. Returns the query heads of one key/value head.
+template <class AnyCache>
+LUFFY_INLINE int check_decode(const AnyCache& cache, const Tensor& q, const Tensor& block_table, const Tensor& lengths,
+                              const Tensor& out, DType dtype = DType::f32) {
+  const char* op = "attention-decode";
+  check_rows(op, "q", q, dtype, -1, -1);
+  const int64_t width = int64_t{cache.groups} * cache.dim;
+  LUFFY_CHECK(width > 0 && q.shape[1] > 0 && q.shape[1] % width == 0,
+              "%s: q has %" PRId64 " columns, no multiple of the cache's %" PRId64, op, q.shape[1], width);
+  check_rows(op, "out", out, dtype, q.shape[0], q.shape[1]);
+  check_matrix(op, "blockTable", block_table, DType::i32, q.shape[0], -1);
+  check_vector(op, "lengths", lengths, DType::i32, q.shape[0]);
+  return static_cast<int>(q.shape[1] / width);
 }
 
 }  // namespace LUFFY_BACKEND

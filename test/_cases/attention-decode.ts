@@ -1,6 +1,7 @@
 // Cases of attention-decode and of the key/value cache: one query per sequence against keys in scattered blocks.
 import { attentionBlock, keyGroup } from '../../lib/ops/attention-decode.js'
 import type { CounterRandom } from '../../lib/random.js'
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, type HostTensor, int32, normal, type OpCase } from './case.js'
 
 export interface DecodeSizes {
@@ -19,6 +20,14 @@ const groups = attentionBlock / keyGroup
 const keyPlace = (position: number, e: number, d: number) =>
   (Math.floor(position / keyGroup) * d + e) * keyGroup + (position % keyGroup)
 const valuePlace = (position: number, e: number, d: number) => position * d + e
+
+/** How keys stand in the cache: transposed in groups in float32, by rows in bfloat16. */
+interface Layout {
+  shape(blocks: number, k: number, d: number): [blocks: number, heads: number, ...number[]]
+  place: typeof keyPlace
+}
+const transposed: Layout = { shape: (blocks, k, d) => [blocks, k, groups * d, keyGroup], place: keyPlace }
+const byRows: Layout = { shape: (blocks, k, d) => [blocks, k, attentionBlock, d], place: valuePlace }
 
 /** NaN wherever no key was written: an op that reads it shows it. */
 function cacheOf(
@@ -42,7 +51,7 @@ function cacheOf(
   return tensor
 }
 
-export function decodeCase(sizes: DecodeSizes): OpCase {
+export function decodeCase(sizes: DecodeSizes, layout = transposed): OpCase {
   const { h, k, d, lengths, gap = 0 } = sizes
   const rows = lengths.length
   const most = Math.max(1, ...lengths.map(length => Math.ceil(length / attentionBlock)))
@@ -69,7 +78,7 @@ export function decodeCase(sizes: DecodeSizes): OpCase {
       const written = (block: number, position: number) => position < (filled.get(block) ?? 0)
       return {
         q: normal(random, [rows, h * d], 1, gap),
-        keyCache: cacheOf(random, [blocks, k, groups * d, keyGroup], d, keyPlace, written),
+        keyCache: cacheOf(random, layout.shape(blocks, k, d), d, layout.place, written),
         valueCache: cacheOf(random, [blocks, k, attentionBlock, d], d, valuePlace, written),
         blockTable: int32(table, [rows, most]),
         lengths: int32(lengths),
@@ -104,7 +113,7 @@ export function decodeCase(sizes: DecodeSizes): OpCase {
           const scores = Float64Array.from({ length: lengths[b]! }, (_, p) => {
             let dot = 0
             for (let e = 0; e < d; e++)
-              dot += q[at + e]! * keyCache[place(p) + keyPlace(p % attentionBlock, e, d)]!
+              dot += q[at + e]! * keyCache[place(p) + layout.place(p % attentionBlock, e, d)]!
             return dot * scale
           })
           const largest = scores.reduce((x, y) => Math.max(x, y))
@@ -130,6 +139,7 @@ export function appendCase(
   blocks: number,
   slots: readonly number[],
   gap = 0,
+  layout = transposed,
 ): OpCase {
   const tokens = slots.length
   return {
@@ -140,7 +150,7 @@ export function appendCase(
       k: normal(random, [tokens, k * d], 1, gap),
       v: normal(random, [tokens, k * d], 1, gap),
       slots: int32(slots),
-      keyCache: normal(random, [blocks, k, groups * d, keyGroup]),
+      keyCache: normal(random, layout.shape(blocks, k, d)),
       valueCache: normal(random, [blocks, k, attentionBlock, d]),
     }),
     outputs: {},
@@ -163,7 +173,7 @@ export function appendCase(
         for (let g = 0; g < k; g++) {
           for (let e = 0; e < d; e++) {
             const [from, to] = [(token * k + g) * d + e, (block * k + g) * d * attentionBlock]
-            keyCache[to + keyPlace(position, e, d)] = dataOf(inputs, 'k')[from]!
+            keyCache[to + layout.place(position, e, d)] = dataOf(inputs, 'k')[from]!
             valueCache[to + valuePlace(position, e, d)] = dataOf(inputs, 'v')[from]!
           }
         }
@@ -178,6 +188,7 @@ export function copyCase(
   d: number,
   blocks: number,
   pairs: readonly (readonly [from: number, to: number])[],
+  layout = transposed,
 ): OpCase {
   const size = k * d * attentionBlock
   return {
@@ -186,7 +197,7 @@ export function copyCase(
     bytes: 16 * pairs.length * size,
     make: random => ({
       pairs: int32(pairs.flat(), [pairs.length, 2]),
-      keyCache: normal(random, [blocks, k, groups * d, keyGroup]),
+      keyCache: normal(random, layout.shape(blocks, k, d)),
       valueCache: normal(random, [blocks, k, attentionBlock, d]),
     }),
     outputs: {},
@@ -228,4 +239,42 @@ export const cases: readonly OpCase[] = [
     [0, 6],
     [5, 1],
   ]),
+]
+
+const half = (oneCase: OpCase) => bfloat16Case(oneCase, ['q', 'k', 'v', 'keyCache', 'valueCache', 'out'])
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...[
+    { h: 2, k: 1, d: 8, lengths: [] },
+    { h: 1, k: 1, d: 8, lengths: [1] },
+    { h: 4, k: 2, d: 16, lengths: [0, 1, 3, 17, 63, 64, 65, 123, 0] },
+    { h: 6, k: 1, d: 34, lengths: [131, 257], gap: 5 },
+    { h: 8, k: 1, d: 20, lengths: [70] },
+    { h: 3, k: 1, d: 64, lengths: [257, 5, 576], gap: 8 },
+    { h: 2, k: 1, d: 80, lengths: [65, 130] },
+    { h: 7, k: 1, d: 128, lengths: [67, 16] },
+    { h: 3, k: 3, d: 256, lengths: [67] },
+    { h: 1, k: 1, d: 198, lengths: [17, 300] },
+    // More query heads than a tile has rows.
+    { h: 36, k: 2, d: 8, lengths: [33, 1] },
+    { h: 1, k: 1, d: 8, lengths: Array.from({ length: 35 }, (_, i) => i % 5) },
+  ].map(sizes => half(decodeCase(sizes, byRows))),
+  half(appendCase('nothing', 2, 8, 1, [], 0, byRows)),
+  half(appendCase('scattered', 2, 10, 3, [5, -1, 191, 64, 63, -1, 0], 0, byRows)),
+  half(appendCase('a prompt', 2, 16, 4, range(64, 64 + 131), 8, byRows)),
+  half(appendCase('a prompt from the middle of a block', 1, 34, 3, range(9, 9 + 123), 3, byRows)),
+  half(copyCase(2, 8, 3, [], byRows)),
+  half(
+    copyCase(
+      2,
+      10,
+      7,
+      [
+        [0, 3],
+        [0, 6],
+        [5, 1],
+        [2, 2],
+      ],
+      byRows,
+    ),
+  ),
 ]

@@ -1,4 +1,5 @@
 // Cases of attention: packed sequences, shared prefixes, grouped queries; forward and backward by plain loops.
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, type HostTensors, int32, normal, type OpCase } from './case.js'
 
 /** {start, length, prefixStart, prefixLength}, as the op takes it. */
@@ -295,4 +296,39 @@ export const cases: readonly OpCase[] = [
     d: 8,
     ...packed(...Array.from({ length: 35_001 }, (_, i) => 1 + (i % 3))),
   }),
+]
+
+/** Forward, of arguments in bfloat16. */
+export function halfCase(what: string, sizes: AttentionSizes, options?: { lse?: boolean }): Bfloat16Case {
+  return bfloat16Case(forwardCase(what, sizes, options), ['q', 'k', 'v', 'out'])
+}
+
+const layoutOf = (name: string) => layouts.find(([what]) => what === name)![1]
+/** On the emulated device: every width of tiles, steps of 16 dimensions with a rest, one segment of keys and more. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [
+  ...['nothing', 'no sequence', 'one token and two', 'odd lengths', 'two slices of a head', 'gaps'].map(
+    what => halfCase(what, layoutOf(what)),
+  ),
+  ...['a prompt shared by three', 'a part of a prompt', 'a prefix of one block less one', 'certain'].map(
+    what => halfCase(what, layoutOf(what)),
+  ),
+  halfCase('two segments', { h: 1, k: 1, d: 64, ...packed(257) }),
+  halfCase('two segments and a part of a prompt', {
+    h: 2,
+    k: 1,
+    d: 8,
+    tokens: 321,
+    sequences: [
+      [0, 280, 0, 0],
+      [280, 41, 1, 250],
+    ],
+  }),
+  halfCase('eight heads of a key', { h: 8, k: 1, d: 20, ...packed(19, 66) }),
+  halfCase('three heads of a key, strided', { h: 6, k: 2, d: 64, ...packed(33), gap: 8 }),
+  halfCase('strided off every alignment', { h: 2, k: 2, d: 34, ...packed(67), gap: 3 }),
+  halfCase('wide heads', { h: 2, k: 1, d: 128, ...packed(65, 16) }),
+  halfCase('the widest heads', { h: 1, k: 1, d: 256, ...packed(65) }),
+  halfCase('the widest heads but some', { h: 1, k: 1, d: 198, ...packed(17, 3), gap: 2 }),
+  halfCase('two segments of wide heads', { h: 1, k: 1, d: 136, ...packed(259) }),
+  halfCase('odd lengths', { ...heads, ...packed(3, 1, 0, 17, 65) }, { lse: false }),
 ]

@@ -39,11 +39,12 @@ export async function failsOnStream(
     enqueue: (device: Device) => unknown,
     own?: 'words of its own',
   ])[],
+  names: readonly string[] = testDeviceNames(),
 ): Promise<void> {
   t.true(failures.length > 0, 'nothing to check')
   for (const [message, enqueue, own] of failures) {
     let first: string | undefined
-    for (const name of testDeviceNames()) {
+    for (const name of names) {
       const device = await Device.open(name, name === 'cpu' ? { threads: 1 } : {})
       const later = device.float32(Float32Array.of(1))
       enqueue(device)

@@ -2,6 +2,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ExecutionContext } from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
 
 const script = join(packageRoot, 'scripts/emulator.mjs')
@@ -48,6 +49,25 @@ export async function runProgram(
       },
     )
   })
+}
+
+const summary = /^(\d+) cases, 0 failed, hash ([0-9a-f]{16})$/m
+
+/** Runs a program whose last line counts its cases: none failed, at least `least` ran. Returns its hash of all bits. */
+export async function hashOf(
+  t: ExecutionContext,
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  least: number,
+): Promise<string> {
+  const { code, output } = await runProgram(command, env)
+  const found = summary.exec(output)
+  const wrong = output.split('\n').filter(line => !line.startsWith('ok '))
+  if (!found || code !== 0)
+    t.fail(`${JSON.stringify(env)} ended with ${code}:\n${wrong.slice(0, 20).join('\n')}`)
+  t.true(Number(found?.[1]) >= least, `only ${found?.[1]} cases`)
+  t.notRegex(output, /emulator:|Sanitizer|runtime error/)
+  return found?.[2] ?? ''
 }
 
 /** Runs `body` for every item, two at a time. */

@@ -3,30 +3,13 @@
 import test, { type ExecutionContext } from 'ava'
 import {
   buildProgram,
+  hashOf,
   missingReason,
   runProgram,
   runsLongTests,
   sanitizerEnv,
   schedules,
 } from './_programs.js'
-
-const summary = /^(\d+) cases, 0 failed, hash ([0-9a-f]{16})$/m
-
-async function hashOf(
-  t: ExecutionContext,
-  command: readonly string[],
-  env: Readonly<Record<string, string>>,
-  least: number,
-): Promise<string> {
-  const { code, output } = await runProgram(command, env)
-  const found = summary.exec(output)
-  const wrong = output.split('\n').filter(line => !line.startsWith('ok '))
-  if (!found || code !== 0)
-    t.fail(`${JSON.stringify(env)} ended with ${code}:\n${wrong.slice(0, 20).join('\n')}`)
-  t.true(Number(found?.[1]) >= least, `only ${found?.[1]} cases`)
-  t.notRegex(output, /emulator:|Sanitizer|runtime error/)
-  return found?.[2] ?? ''
-}
 
 async function inBothLegs(t: ExecutionContext, arch: string): Promise<void> {
   const program = await buildProgram('matmul-bf16', 'plain', arch)
