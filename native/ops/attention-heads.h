@@ -24,10 +24,11 @@ struct Heads {
 };
 
 // q, k, v, out and their gradients: [T, heads * D], or [T, heads, D].
-LUFFY_INLINE void check_heads(const char* name, const Tensor& t, int64_t tokens, int64_t heads, int64_t dim) {
-  if (t.rank != 3) return check_rows("attention", name, t, DType::f32, tokens, heads * dim);
+LUFFY_INLINE void check_heads(const char* name, const Tensor& t, int64_t tokens, int64_t heads, int64_t dim,
+                              DType dtype = DType::f32) {
+  if (t.rank != 3) return check_rows("attention", name, t, dtype, tokens, heads * dim);
   LUFFY_CHECK(t, "attention: %s is missing", name);
-  LUFFY_CHECK(t.dtype == DType::f32, "attention: expected %s of float32, got %s", name, dtype_name(t.dtype));
+  LUFFY_CHECK(t.dtype == dtype, "attention: expected %s of %s, got %s", name, dtype_name(dtype), dtype_name(t.dtype));
   LUFFY_CHECK(t.shape[0] == tokens && t.shape[1] == heads && t.shape[2] == dim,
               "attention: expected %s [%" PRId64 ", %" PRId64 ", %" PRId64 "], got [%" PRId64 ", %" PRId64 ", %" PRId64
               "]",
@@ -35,7 +36,8 @@ LUFFY_INLINE void check_heads(const char* name, const Tensor& t, int64_t tokens,
 }
 
 // The heads follow from lse[T, H] or, where it is absent, from q of rank 3.
-LUFFY_INLINE Heads read_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lse) {
+LUFFY_INLINE Heads read_heads(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lse,
+                              DType dtype = DType::f32) {
   LUFFY_CHECK(q, "attention: q is missing");
   LUFFY_CHECK(k, "attention: k is missing");
   LUFFY_CHECK(lse || q.rank == 3, "attention: without lse, q must be [T, heads, D]: the number of heads is unknown");
@@ -49,9 +51,9 @@ LUFFY_INLINE Heads read_heads(const Tensor& q, const Tensor& k, const Tensor& v,
               "attention: k has %" PRId64 " columns, which does not suit %" PRId64 " query heads of %" PRId64,
               k.row_size(), heads, dim);
   const int64_t tokens = q.shape[0];
-  check_heads("q", q, tokens, heads, dim);
-  check_heads("k", k, tokens, keys, dim);
-  check_heads("v", v, tokens, keys, dim);
+  check_heads("q", q, tokens, heads, dim, dtype);
+  check_heads("k", k, tokens, keys, dim, dtype);
+  check_heads("v", v, tokens, keys, dim, dtype);
   if (lse) check_matrix("attention", "lse", lse, DType::f32, tokens, heads);
   Heads result;
   result.tokens = tokens;

@@ -1,5 +1,5 @@
 // attention-plan: the table of sequences as attention's kernels walk it, made on the device by one block of threads: who
-// owns a row, who shares a prefix, and how many tiles of queries and of keys there are. Private to attention.cu.
+// owns a row, who shares a prefix, and how many tiles of queries and of keys there are. Private to attention.
 #pragma once
 
 #include "../core/cu.cuh"
@@ -107,7 +107,9 @@ DEV void leave_plan_fault(const AttentionPlan& plan, const FaultSink& faults) {
   }
 }
 
-KERNEL(kPlanThreads)
+// A template, so that several files may include it.
+template <int threads>
+KERNEL(threads)
 attention_plan_kernel(AttentionPlan plan, FaultSink faults) {
   SHARED(int64_t, warp_sums, kPlanThreads / 32);
   const int thread = static_cast<int>(threadIdx.x);
