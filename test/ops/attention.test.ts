@@ -4,11 +4,13 @@ import { attention } from '../../lib/ops/attention.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import { backwardCase, cases, forwardCase, packed, type Sequence } from '../_cases/attention.js'
+import { backwardCases, bfloat16BackwardCase } from '../_cases/attention-bf16.js'
 import { type HostTensors, normal } from '../_cases/case.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
-import { useDevices } from '../_helpers/op-devices.js'
+import { isCuda, useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { type Results, runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
@@ -21,6 +23,8 @@ testCases(test, devices, cases, {
   gradK: 1e-5, // 2.6e-6
   gradV: 8e-6, // 2.0e-6
 })
+
+testBfloat16(test, devices, backwardCases)
 
 test('gradients, with a shared prefix', async t => {
   const device = devices.best
