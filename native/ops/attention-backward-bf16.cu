@@ -77,6 +77,20 @@ struct QueryTiles {
   static_assert(!kept || own <= stage);
 };
 
+// A tile of queries in shared memory, since registers are few: positions from `base` on, of which [low, high) are own ones,
+// of a query head. Positions are below the number of rows.
+struct QueryRows {
+  int base, low, high, prefix_start, prefix_length, start;
+  int64_t column, key_column;
+
+  DEV int seen() const { return base + high; }
+  DEV int row(int position) const {
+    return position < prefix_length ? prefix_start + position : start + (position - prefix_length);
+  }
+  // Of row r of the tile, which must be an own one.
+  DEV int own_row(int r) const { return start + (base + r - prefix_length); }
+};
+
 template <class Tiles>
 KERNEL(Tiles::threads, Tiles::resident)
 attention_backward_bf16_queries_kernel(Bf16Backward a) {
@@ -84,44 +98,50 @@ attention_backward_bf16_queries_kernel(Bf16Backward a) {
   constexpr int kDims = Tiles::dims;
   constexpr int kKeys = Tiles::keys;
   constexpr int kStep = Tiles::step;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp_row = static_cast<int>(threadIdx.x) / 32 * kWarpRows;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % 32;
+  const int warp_row = thread / 32 * kWarpRows;
   const LanePlaces<kDims> places;
+  SHARED(QueryRows, tile, 1);
   bf16* const own = memory + (Tiles::kept ? 1 : 2) * Tiles::stage;
 
-  const int64_t units = a.plan.query_tiles[a.plan.count] * a.heads;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
+  for (int64_t unit = blockIdx.x; unit < ld(a.plan.query_tiles + a.plan.count) * a.heads; unit += gridDim.x) {
     const int head = static_cast<int>(unit % a.heads);
-    const int64_t column = int64_t{head} * a.dim;
-    const int64_t key_column = int64_t{head / a.per_group} * a.dim;
     const QueryTile t = query_tile(a.plan, unit / a.heads);
     if (t.s.wrong != 0) {
-      spoil(a.plan, t.sequence, a.grad_q, t.s.row(t.base + t.low), t.high - t.low, column, a.dim);
+      spoil(a.plan, t.sequence, a.grad_q, t.s.row(t.base + t.low), t.high - t.low, int64_t{head} * a.dim, a.dim);
       continue;
     }
-    const int64_t seen = t.base + t.high;
-    const auto blocks = static_cast<int>((seen + kKeys - 1) / kKeys);
-    const auto fetch = [&](int block) {
-      load_tiles<kKeys, kDims, Tiles::threads>(memory + block % 2 * Tiles::stage, a.k, a.v, key_column, a.dim,
-                                               a.wide_in, [&](int r) {
-                                                 const int64_t position = int64_t{block} * kKeys + r;
-                                                 return position < seen ? t.s.row(position) : int64_t{-1};
-                                               });
+    __syncthreads();  // the tile before is done
+    if (thread == 0) {
+      tile[0] = {static_cast<int>(t.base),
+                 t.low,
+                 t.high,
+                 t.s.prefix_start,
+                 t.s.prefix_length,
+                 t.s.start,
+                 int64_t{head} * a.dim,
+                 int64_t{head / a.per_group} * a.dim};
+    }
+    __syncthreads();
+    const auto fetch = [&](int begin, bf16* to) {
+      load_tiles<kKeys, kDims, Tiles::threads>(to, a.k, a.v, tile->key_column, a.dim, a.wide_in, [&](int r) {
+        return begin + r < tile->seen() ? tile->row(begin + r) : -1;
+      });
       cp_async_commit();
     };
-    __syncthreads();  // the tile before is done
-    load_tiles<kAttentionBlock, kDims, Tiles::threads>(own, a.q, a.grad_out, column, a.dim, a.wide_in, [&](int r) {
-      return r >= t.low && r < t.high ? t.s.row(t.base + r) : int64_t{-1};
-    });
-    fetch(0);
+    load_tiles<kAttentionBlock, kDims, Tiles::threads>(
+        own, a.q, a.grad_out, tile->column, a.dim, a.wide_in,
+        [&](int r) { return r >= tile->low && r < tile->high ? tile->own_row(r) : -1; });
+    fetch(0, memory);
     float lse[2] = {};
     float delta[2] = {};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int r = warp_row + half * 8 + lane / 4;
-      if (r < t.low || r >= t.high) continue;
-      const int64_t at = t.s.row(t.base + r) * a.heads + head;
-      lse[half] = ld(a.lse + at) * kLog2E;
+      if (r < tile->low || r >= tile->high) continue;
+      const int64_t at = int64_t{tile->own_row(r)} * a.heads + head;
+      lse[half] = ld(a.lse + at);
       delta[half] = ld(a.delta + at);
     }
     cp_async_wait<0>();
@@ -129,34 +149,43 @@ attention_backward_bf16_queries_kernel(Bf16Backward a) {
     const LeftRows<kDims, Tiles::kept> q(places, own + warp_row * kDims);
     const LeftRows<kDims, Tiles::kept> grad_out(places, own + (kAttentionBlock + warp_row) * kDims);
 
-    const float scale = a.scale * kLog2E;
     float sums[kDims / 8][4] = {};
-    for (int block = 0; block < blocks; ++block) {
+    int stage = 0;
+#pragma unroll 1
+    for (int begin = 0; begin < tile->seen(); begin += kKeys) {
       // The barrier says both: this stage is there for all threads, and all have left the other.
       cp_async_wait<0>();
       __syncthreads();
-      if (block + 1 < blocks) fetch(block + 1);
-      const bf16* const keys = memory + block % 2 * Tiles::stage;
-      const int64_t before = t.base - int64_t{block} * kKeys;
+      const bf16* const keys = memory + stage * Tiles::stage;
+      stage ^= 1;
+      if (begin + kKeys < tile->seen()) fetch(begin + kKeys, memory + stage * Tiles::stage);
 #pragma unroll 1
       for (int first = 0; first < kKeys; first += kStep) {
-        // Row r sees keys up to r + shift of these.
-        const int shift = static_cast<int>(min(before, int64_t{kKeys})) - first;
-        if (warp_row + kWarpRows - 1 + shift < 0) break;
+        // None of these keys is seen by a row of the warp.
+        if (begin + first > tile->base + warp_row + kWarpRows - 1) break;
         const bf16* const k = keys + first * kDims;
         float score[kStep / 8][4] = {};
         float gradient[kStep / 8][4] = {};
         multiply_along<kDims, kStep>(score, places, q, k);
         multiply_along<kDims, kStep>(gradient, places, grad_out, k + kKeys * kDims);
-        const bool whole = warp_row + shift >= kStep - 1;
 #pragma unroll
         for (int n = 0; n < kStep / 8; ++n) {
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            const int row = warp_row + e / 2 * 8 + lane / 4;
-            const int key = n * 8 + lane % 4 * 2 + e % 2;
-            const float weight = exp2f(fmaf(score[n][e], scale, -lse[e / 2]));
-            gradient[n][e] = whole || key <= row + shift ? weight * (gradient[n][e] - delta[e / 2]) : 0.0f;
+            const float weight = __expf(fmaf(score[n][e], a.scale, -lse[e / 2]));
+            gradient[n][e] = weight * (gradient[n][e] - delta[e / 2]);
+          }
+        }
+        // The first row of the warp sees the keys up to this one.
+        const int last = tile->base + warp_row - begin - first;
+        if (last < kStep - 1) {
+#pragma unroll
+          for (int n = 0; n < kStep / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              const int key = n * 8 + lane % 4 * 2 + e % 2;
+              if (key > last + e / 2 * 8 + lane / 4) gradient[n][e] = 0.0f;
+            }
           }
         }
         uint32_t left[kStep / 16][4];
@@ -167,7 +196,7 @@ attention_backward_bf16_queries_kernel(Bf16Backward a) {
     __syncthreads();
     store_sums<kDims>(sums, a.scale, memory + warp_row * kDims, a.dim, a.wide_out, [&](int i) {
       const int r = warp_row + i;
-      return r >= t.low && r < t.high ? a.grad_q.at(t.s.row(t.base + r), column) : nullptr;
+      return r >= tile->low && r < tile->high ? a.grad_q.at(tile->own_row(r), tile->column) : nullptr;
     });
   }
 }
@@ -180,22 +209,41 @@ struct KeyTiles {
   static constexpr int dims = dims_;
   static constexpr int queries = dims <= 64 ? 64 : dims <= 128 ? 32 : 16;
   static constexpr int step = dims <= 128 ? 32 : 16;
-  static constexpr bool kept = false;
+  static constexpr bool kept = dims <= 64;
   static constexpr int parts = dims <= 128 ? 1 : 2;
   static constexpr int columns = dims / parts;
   static constexpr int threads = 128 * parts;
-  static constexpr int resident = dims <= 64 ? 3 : dims <= 128 ? 2 : 1;
+  static constexpr int resident = dims <= 128 ? 2 : 1;
   static constexpr int own = 2 * kAttentionBlock * dims;  // elements: keys, then values
   static constexpr int stage = 2 * queries * dims;        // q, then gradOut
-  static constexpr int numbers = 2 * queries;             // lse * log2(e), then delta
+  static constexpr int numbers = 2 * queries;             // lse, then delta
   static constexpr int bytes = 2 * (own + 2 * stage) + 4 * 2 * numbers;
   static_assert(threads / 32 * kWarpRows * columns <= 2 * stage && numbers <= threads);
+};
+
+// A tile of keys in shared memory, since registers are few: `count` own rows of a sequence from `begin` on, for a
+// key/value head.
+struct KeyTile {
+  PlannedSequence keys;
+  int32_t owner;
+  int begin, count, group;
+};
+
+// What a stage holds: queries of a head. One thread goes from one to the next.
+template <int rows>
+struct KeyStage {
+  KeyTileQueries<rows> queries;
+  int head;
+  bool there;
 };
 
 template <class Tiles>
 KERNEL(Tiles::threads, Tiles::resident)
 attention_backward_bf16_keys_kernel(Bf16Backward a) {
   SHARED_DYN(bf16, memory);
+  // Of the stage being multiplied, the next and the one after, in turn.
+  SHARED(KeyStage<Tiles::queries>, walk, 4);
+  SHARED(KeyTile, tile, 1);
   constexpr int kDims = Tiles::dims;
   constexpr int kQueries = Tiles::queries;
   constexpr int kStep = Tiles::step;
@@ -209,98 +257,111 @@ attention_backward_bf16_keys_kernel(Bf16Backward a) {
   const LanePlaces<kDims> places;
 
   const int groups = a.heads / a.per_group;
-  const int64_t units = a.plan.key_tiles[a.plan.count] * groups;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const int group = static_cast<int>(unit % groups);
-    const int32_t owner = sequence_of_tile(a.plan.key_tiles, a.plan.count, unit / groups);
-    const PlannedSequence keys = a.plan.sequences[owner];
-    const int64_t key = (unit / groups - a.plan.key_tiles[owner]) * kAttentionBlock;
-    const int count = static_cast<int>(min(keys.length - key, int64_t{kAttentionBlock}));
-    const int64_t column = int64_t{group} * a.dim;
-    if (keys.wrong != 0) {
-      spoil(a.plan, owner, a.grad_k, keys.start + key, count, column, a.dim);
-      spoil(a.plan, owner, a.grad_v, keys.start + key, count, column, a.dim);
+  for (int64_t unit = blockIdx.x; unit < ld(a.plan.key_tiles + a.plan.count) * groups; unit += gridDim.x) {
+    KeyTile own;
+    own.group = static_cast<int>(unit % groups);
+    own.owner = sequence_of_tile(a.plan.key_tiles, a.plan.count, unit / groups);
+    own.keys = a.plan.sequences[own.owner];
+    own.begin = static_cast<int>((unit / groups - a.plan.key_tiles[own.owner]) * kAttentionBlock);
+    own.count = min(own.keys.length - own.begin, kAttentionBlock);
+    const int first_key = own.keys.start + own.begin;
+    if (own.keys.wrong != 0) {
+      spoil(a.plan, own.owner, a.grad_k, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
+      spoil(a.plan, own.owner, a.grad_v, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
       continue;
     }
-    const auto fetch = [&](const KeyTileQueries<kQueries>& q, int head, int stage) {
-      const int queries = q.count();
-      const int64_t begin = q.s.start + q.begin;
-      load_tiles<kQueries, kDims, Tiles::threads>(stages + stage * Tiles::stage, a.q, a.grad_out, int64_t{head} * a.dim,
-                                                  a.dim, a.wide_in,
-                                                  [&](int r) { return r < queries ? begin + r : int64_t{-1}; });
+    // From a stage to the one after it.
+    const auto advance = [&](KeyStage<kQueries> next, KeyStage<kQueries>& to) {
+      if (next.there && !next_queries(a.plan, tile->owner, tile->keys, tile->begin, tile->count, next.queries)) {
+        next.head += 1;
+        next.there = next.head < (tile->group + 1) * a.per_group &&
+                     find_queries(a.plan, tile->owner, tile->keys, tile->begin, tile->count, tile->owner, next.queries);
+      }
+      to = next;
+    };
+    // Its tiles, and of its numbers the thread's own, which is on its way while the stage before is multiplied.
+    const auto fetch = [&](const KeyStage<kQueries>& next, bf16* to) {
+      const int queries = next.queries.count();
+      const int begin = next.queries.s.start + static_cast<int>(next.queries.begin);
+      load_tiles<kQueries, kDims, Tiles::threads>(to, a.q, a.grad_out, int64_t{next.head} * a.dim, a.dim, a.wide_in,
+                                                  [&](int r) { return r < queries ? begin + r : -1; });
       cp_async_commit();
-    };
-    // The number of these queries that the thread brings: it is on its way while the stage before is multiplied.
-    const auto load_number = [&](const KeyTileQueries<kQueries>& q, int head) {
       const int i = thread % kQueries;
-      if (thread >= Tiles::numbers || i >= q.count()) return 0.0f;
-      const int64_t at = (q.s.start + q.begin + i) * a.heads + head;
-      return thread < kQueries ? ld(a.lse + at) * kLog2E : ld(a.delta + at);
+      if (thread >= Tiles::numbers || i >= queries) return 0.0f;
+      return ld((thread < kQueries ? a.lse : a.delta) + int64_t{begin + i} * a.heads + next.head);
     };
+    if (thread == 0) {
+      tile[0] = own;
+      KeyStage<kQueries> first = {};
+      first.head = own.group * a.per_group;
+      first.there = find_queries(a.plan, own.owner, own.keys, own.begin, own.count, own.owner, first.queries);
+      walk[0] = first;
+      advance(first, walk[1]);
+    }
     __syncthreads();  // the tile before is done
-    load_tiles<kAttentionBlock, kDims, Tiles::threads>(memory, a.k, a.v, column, a.dim, a.wide_in, [&](int r) {
-      return r < count ? keys.start + key + r : int64_t{-1};
-    });
-    KeyTileQueries<kQueries> next = {};
-    int head = group * a.per_group;
-    const int heads_end = head + a.per_group;
-    find_queries(a.plan, owner, keys, key, count, owner, next);
-    fetch(next, head, 0);
-    float number = load_number(next, head);
+    load_tiles<kAttentionBlock, kDims, Tiles::threads>(memory, a.k, a.v, int64_t{own.group} * a.dim, a.dim, a.wide_in,
+                                                       [&](int r) { return r < own.count ? first_key + r : -1; });
+    float number = fetch(walk[0], stages);
+    cp_async_wait<0>();
+    __syncthreads();
+    const LeftRows<kDims, Tiles::kept> left_keys(places, memory + warp_row * kDims);
+    const LeftRows<kDims, Tiles::kept> left_values(places, memory + (kAttentionBlock + warp_row) * kDims);
 
-    const float scale = a.scale * kLog2E;
     float key_sums[kColumns / 8][4] = {};
     float value_sums[kColumns / 8][4] = {};
-    int stage = 0;
-    bool more = true;
-    while (more) {
-      const int queries = next.count();
-      const int low = next.low;
-      const int high = next.high;
-      const int shift = next.shift;
-      more = next_queries(a.plan, owner, keys, key, count, next);
-      if (!more && ++head < heads_end) more = find_queries(a.plan, owner, keys, key, count, owner, next);
-      float* const now = numbers + stage * Tiles::numbers;
-      if (thread < Tiles::numbers) now[thread] = number;
+#pragma unroll 1
+    for (unsigned i = 0; walk[i % 4].there; ++i) {
+      if (thread < Tiles::numbers) numbers[i % 2 * Tiles::numbers + thread] = number;
       // The barrier says both: this stage is there for all threads, and all have left the other.
       cp_async_wait<0>();
       __syncthreads();
-      const bf16* const tiles = stages + stage * Tiles::stage;
-      stage ^= 1;
-      if (more) {
-        fetch(next, head, stage);
-        number = load_number(next, head);
-      }
-      const LeftRows<kDims, Tiles::kept> left_keys(places, memory + warp_row * kDims);
-      const LeftRows<kDims, Tiles::kept> left_values(places, memory + (kAttentionBlock + warp_row) * kDims);
+      if (walk[(i + 1) % 4].there) number = fetch(walk[(i + 1) % 4], stages + (i + 1) % 2 * Tiles::stage);
+      if (thread == 0) advance(walk[(i + 1) % 4], walk[(i + 2) % 4]);
 #pragma unroll 1
       for (int first = 0; first < kQueries; first += kStep) {
-        const int seeing = queries - first;
-        const int ahead = shift + first;
+        const KeyTileQueries<kQueries>& these = walk[i % 4].queries;
         // None of the warp's keys is seen.
-        if (warp_row - ahead >= seeing || warp_row >= high || warp_row + kWarpRows <= low) continue;
-        const bf16* const q = tiles + first * kDims;
+        if (first >= these.count() || warp_row - these.shift - first >= kStep || warp_row >= these.high ||
+            warp_row + kWarpRows <= these.low) {
+          continue;
+        }
+        const bf16* const q = stages + i % 2 * Tiles::stage + first * kDims;
         const bf16* const grad_out = q + kQueries * kDims;
         float score[kStep / 8][4] = {};
         float gradient[kStep / 8][4] = {};
         multiply_along<kDims, kStep>(score, places, left_keys, q);
         multiply_along<kDims, kStep>(gradient, places, left_values, grad_out);
-        const bool whole =
-            seeing >= kStep && warp_row + kWarpRows - 1 <= ahead && low <= warp_row && warp_row + kWarpRows <= high;
 #pragma unroll
         for (int n = 0; n < kStep / 8; ++n) {
-          const float* const at = now + first + n * 8 + lane % 4 * 2;
+          const float* const at = numbers + i % 2 * Tiles::numbers + first + n * 8 + lane % 4 * 2;
           const float2 lse = ld(reinterpret_cast<const float2*>(at));
           const float2 delta = ld(reinterpret_cast<const float2*>(at + kQueries));
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            const int r = warp_row + e / 2 * 8 + lane / 4;
-            const int query = n * 8 + lane % 4 * 2 + e % 2;
-            const bool seen = whole || (query < seeing && r >= low && r < high && r - ahead <= query);
-            const float weight = exp2f(fmaf(score[n][e], scale, e % 2 == 0 ? -lse.x : -lse.y));
-            const float change = gradient[n][e] - (e % 2 == 0 ? delta.x : delta.y);
-            score[n][e] = seen ? weight : 0.0f;
-            gradient[n][e] = seen ? weight * change : 0.0f;
+            score[n][e] = __expf(fmaf(score[n][e], a.scale, e % 2 == 0 ? -lse.x : -lse.y));
+            gradient[n][e] = score[n][e] * (gradient[n][e] - (e % 2 == 0 ? delta.x : delta.y));
+          }
+        }
+        const int seeing = these.count() - first;
+        const int ahead = these.shift + first;
+        if (seeing < kStep || warp_row + kWarpRows - 1 > ahead || warp_row < these.low ||
+            warp_row + kWarpRows > these.high) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int r = warp_row + half * 8 + lane / 4;
+            // The queries that see the row.
+            const int begin = r - ahead;
+            const int end = r >= these.low && r < these.high ? seeing : 0;
+#pragma unroll
+            for (int n = 0; n < kStep / 8; ++n) {
+#pragma unroll
+              for (int e = 0; e < 2; ++e) {
+                const int query = n * 8 + lane % 4 * 2 + e;
+                if (query >= begin && query < end) continue;
+                score[n][half * 2 + e] = 0.0f;
+                gradient[n][half * 2 + e] = 0.0f;
+              }
+            }
           }
         }
         uint32_t left[kStep / 16][4];
@@ -312,13 +373,14 @@ attention_backward_bf16_keys_kernel(Bf16Backward a) {
     }
     __syncthreads();
     bf16* const mine = stages + thread / 32 * kWarpRows * kColumns;
-    const auto row_of = [&](const Bf16Rows& to) {
-      return [&](int i) {
-        return warp_row + i < count ? to.at(keys.start + key + warp_row + i, column + first_column) : nullptr;
-      };
-    };
-    store_sums<kColumns>(value_sums, 1.0f, mine, a.dim - first_column, a.wide_out, row_of(a.grad_v));
-    store_sums<kColumns>(key_sums, a.scale, mine, a.dim - first_column, a.wide_out, row_of(a.grad_k));
+    const int row = tile->keys.start + tile->begin + warp_row;
+    const int rows = tile->count - warp_row;
+    const int64_t column = int64_t{tile->group} * a.dim + first_column;
+    const int columns = a.dim - first_column;
+    store_sums<kColumns>(value_sums, 1.0f, mine, columns, a.wide_out,
+                         [&](int i) { return i < rows ? a.grad_v.at(row + i, column) : nullptr; });
+    store_sums<kColumns>(key_sums, a.scale, mine, columns, a.wide_out,
+                         [&](int i) { return i < rows ? a.grad_k.at(row + i, column) : nullptr; });
   }
 }
 
@@ -351,6 +413,8 @@ void attention_backward_bf16(Context& context, const AttentionPlan& plan, const 
                              unsigned key_blocks, const Tensor& grad_out, const Tensor& q, const Tensor& k,
                              const Tensor& v, const Tensor& out, const Tensor& lse, double scale, const Tensor& grad_q,
                              const Tensor& grad_k, const Tensor& grad_v) {
+  LUFFY_CHECK(plan.tokens <= 0x7fffffff, "attention: expected at most 2147483647 rows of bfloat16, got %" PRId64,
+              plan.tokens);
   Bf16Backward a = {};
   a.plan = plan;
   a.q = bf16_rows(q);

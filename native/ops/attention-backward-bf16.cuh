@@ -43,7 +43,6 @@ void launch_bf16_backward(const Bf16Backward& a, unsigned query_blocks, unsigned
 namespace backward_mma {
 
 constexpr int kWarpRows = 16;
-constexpr float kLog2E = 1.44269504088896341f;
 
 // Where run `run` of a row of a tile stands.
 template <int dims>
@@ -68,7 +67,7 @@ DEV void load_tiles(bf16* tiles, const Bf16Rows& first, const Bf16Rows& second, 
 #pragma unroll 2
     for (int i = 0; i < rows / kRows; ++i) {
       const int r = static_cast<int>(threadIdx.x) / kRuns + i * kRows;
-      const int64_t row = row_of(r);
+      const int row = row_of(r);
       const bool there = row >= 0 && left > 0;
       bf16* const to = tiles + place<dims>(r, run);
       cp_async16(to, there ? first.at(row, column) : first.data, there ? 16 : 0);
@@ -78,7 +77,7 @@ DEV void load_tiles(bf16* tiles, const Bf16Rows& first, const Bf16Rows& second, 
 #pragma unroll 1
     for (int i = 0; i < rows / kRows; ++i) {
       const int r = static_cast<int>(threadIdx.x) / kRuns + i * kRows;
-      const int64_t row = row_of(r);
+      const int row = row_of(r);
       Pack<bf16> x, y;
 #pragma unroll
       for (int j = 0; j < 8; ++j) {

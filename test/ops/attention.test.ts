@@ -1,12 +1,15 @@
 // attention: against float64, gradients through the tape, and the bits that do not depend on packing or on sharing.
 import test from 'ava'
+import { DeviceError } from '../../lib/errors.js'
 import { attention } from '../../lib/ops/attention.js'
 import { CounterRandom } from '../../lib/random.js'
-import type { Device } from '../../lib/tensor/device.js'
+import { Device } from '../../lib/tensor/device.js'
 import { backwardCase, cases, forwardCase, packed, type Sequence } from '../_cases/attention.js'
 import { backwardCases, bfloat16BackwardCase } from '../_cases/attention-bf16.js'
 import { type HostTensors, normal } from '../_cases/case.js'
+import { values } from '../_cases/cast.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
+import { testDeviceNames } from '../_helpers/emulator.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
 import { isCuda, useDevices } from '../_helpers/op-devices.js'
@@ -48,12 +51,12 @@ function picked(inputs: HostTensors, names: string[], rows: number[], sequences:
     sequences: { dtype: 'int32', shape: [sequences.length, 4], data: Int32Array.from(sequences.flat()) },
   }
   for (const name of names) {
-    const { data, shape } = inputs[name]!
+    const { data, dtype, shape } = inputs[name]!
     const width = shape[1]!
-    const copy = new Float32Array(rows.length * width)
-    for (const [i, row] of rows.entries())
-      copy.set(data.subarray(row * width, (row + 1) * width) as Float32Array, i * width)
-    result[name] = { dtype: 'float32', shape: [rows.length, width], data: copy }
+    const size = rows.length * width
+    const copy = dtype === 'bfloat16' ? new Uint16Array(size) : new Float32Array(size)
+    for (const [i, row] of rows.entries()) copy.set(data.subarray(row * width, (row + 1) * width), i * width)
+    result[name] = { dtype, shape: [rows.length, width], data: copy }
   }
   return result
 }
@@ -180,6 +183,148 @@ test('a shared prefix gives the bits of a repeated one; its gradient is the sum'
       )
     }
   }
+})
+
+test('bfloat16: a sequence alone has the bits it has among others, backward and in every run', async t => {
+  const layout = packed(40, 131, 1, 70)
+  const alone = packed(131)
+  const sizes = { h: 4, k: 2, d: 24 }
+  const names = ['q', 'k', 'v', 'gradOut', 'out', 'lse']
+  const all = bfloat16BackwardCase('all', { ...sizes, ...layout })
+  const one = bfloat16BackwardCase('one', { ...sizes, ...alone })
+  const inputs = all.make(new CounterRandom(32, 'packing'))
+  for (const { device, label } of devices.all.filter(isCuda)) {
+    const among = await runCase(device, all, inputs)
+    const again = await runCase(device, all, inputs)
+    const separate = await runCase(device, one, picked(inputs, names, range(40, 171), alone.sequences))
+    for (const [name, width] of [
+      ['gradQ', 96],
+      ['gradK', 48],
+      ['gradV', 48],
+    ] as const) {
+      sameBits(t, `${label}: ${name}`, rowsOf(among, name, 40, 171, width), separate[name]!)
+      sameBits(t, `${label}: ${name}, a second time`, again[name]!, among[name]!)
+    }
+  }
+  t.pass()
+})
+
+test('bfloat16: an answer has the same bits whichever answers share its prompt', async t => {
+  const [prompt, first, second] = [67, 33, 80]
+  const tokens = prompt + first + second
+  const sizes = { h: 3, k: 1, d: 40 }
+  const shared: Sequence[] = [
+    [0, prompt, 0, 0],
+    [prompt, first, 0, prompt],
+    [prompt + first, second, 0, prompt],
+  ]
+  const repeated = packed(prompt + first, prompt + second)
+  const both = bfloat16BackwardCase('both', { ...sizes, tokens, sequences: shared })
+  const single = bfloat16BackwardCase('one', {
+    ...sizes,
+    tokens: prompt + first,
+    sequences: shared.slice(0, 2),
+  })
+  const twice = bfloat16BackwardCase('repeated', { ...sizes, ...repeated })
+  const inputs = both.make(new CounterRandom(33, 'sharing'))
+  inputs.gradOut!.data.fill(0, 0, prompt * 120)
+  const names = ['q', 'k', 'v', 'gradOut', 'out', 'lse']
+  const head = range(0, prompt + first)
+  const rows = [...head, ...range(0, prompt), ...range(prompt + first, tokens)]
+  for (const { device, label } of devices.all.filter(isCuda)) {
+    const a = await runCase(device, both, inputs)
+    const b = await runCase(device, single, picked(inputs, names, head, shared.slice(0, 2)))
+    const c = await runCase(device, twice, picked(inputs, names, rows, repeated.sequences))
+    for (const [name, width] of [
+      ['gradQ', 120],
+      ['gradK', 40],
+      ['gradV', 40],
+    ] as const) {
+      const answer = rowsOf(a, name, prompt, prompt + first, width)
+      sameBits(t, `${label}: ${name} of the first`, answer, rowsOf(b, name, prompt, prompt + first, width))
+    }
+    // Queries meet keys in the same blocks where the prompt is repeated.
+    const end = 2 * prompt + first + second
+    sameBits(
+      t,
+      label,
+      rowsOf(a, 'gradQ', prompt + first, tokens, 120),
+      rowsOf(c, 'gradQ', end - second, end, 120),
+    )
+    // The prompt's gradients: one rounding of the sum, instead of the sum of two that were rounded.
+    for (const name of ['gradK', 'gradV'] as const) {
+      const [one, other, sum] = [
+        [c, 0],
+        [c, prompt + first],
+        [a, 0],
+      ].map(([results, from]) =>
+        values(rowsOf(results as Results, name, from as number, (from as number) + prompt, 40), 'bfloat16'),
+      ) as [Float64Array, Float64Array, Float64Array]
+      isClose(
+        t,
+        `${label}: ${name} of the prompt`,
+        sum,
+        Float64Array.from(one, (x, i) => x + other[i]!),
+        2 ** -7,
+      )
+    }
+  }
+  t.pass()
+})
+
+test('bfloat16: a sequence that breaks the contract is reported', async t => {
+  const sizes = { h: 2, k: 1, d: 16, ...packed(20, 70) }
+  const inputs = bfloat16BackwardCase('right', sizes).make(new CounterRandom(34, 'wrong'))
+  const wrong: (readonly [RegExp, Sequence])[] = [
+    [/sequence 1 has rows \[2147483647, \+2147483647\) of 90/, [0x7fffffff, 0x7fffffff, 0, 0]],
+    [/sequence 1 has rows \[-5, \+70\) of 90/, [-5, 70, 0, 0]],
+    [/sequences 0 and 1 both own row 10/, [10, 70, 0, 0]],
+    [/sequence 1 has prefix rows \[-1, \+70\)/, [20, 70, -1, 70]],
+    [/the prefix \[10, \+11\) of sequence 1 must lie/, [20, 70, 10, 11]],
+  ]
+  for (const name of testDeviceNames().filter(name => name !== 'cpu')) {
+    for (const [message, sequence] of wrong) {
+      const device = await Device.open(name, {})
+      const one = bfloat16BackwardCase('wrong', { ...sizes, sequences: [sizes.sequences[0]!, sequence] })
+      const table = { ...inputs.sequences!, data: Int32Array.from([...sizes.sequences[0]!, ...sequence]) }
+      const error = await t.throwsAsync(runCase(device, one, { ...inputs, sequences: table }), {
+        code: 'STREAM_FAILED',
+      })
+      t.regex(error?.message ?? '', message)
+      await device.dispose()
+    }
+  }
+  t.pass()
+})
+
+test('bfloat16: what is not of the dtype of q is refused', async t => {
+  for (const name of testDeviceNames().filter(name => name !== 'cpu')) {
+    for (const wrong of ['gradOut', 'k', 'v', 'out', 'lse', 'gradQ', 'gradK', 'gradV']) {
+      const device = await Device.open(name, {})
+      const make = (argument: string, width: number) => {
+        const isFloat32 = (argument === 'lse') !== (argument === wrong)
+        return device.zeros([9, width], isFloat32 ? 'float32' : 'bfloat16').handle
+      }
+      device.ops.attentionBackward(
+        device.handle,
+        make('gradOut', 16),
+        make('q', 16),
+        make('k', 8),
+        make('v', 8),
+        make('out', 16),
+        make('lse', 2),
+        device.int32(Int32Array.of(0, 9, 0, 0), [1, 4]).handle,
+        1,
+        make('gradQ', 16),
+        make('gradK', 8),
+        make('gradV', 8),
+      )
+      const error = await t.throwsAsync(device.synchronize(), { instanceOf: DeviceError }, wrong)
+      t.regex(error?.message ?? '', new RegExp(`expected ${wrong} of`))
+      await device.dispose()
+    }
+  }
+  t.pass()
 })
 
 test('a query does not see what comes after it: NaN there changes nothing', async t => {
