@@ -21,6 +21,9 @@ export const programs = {
     kernels: ['main', 'threads', 'memory', 'host', 'controls'].map(name => `test/emulator/zoo-${name}.cu`),
   },
   'rms-norm': { kernels: ['test/emulator/rms-norm-test.cu', 'native/ops/rms-norm.cu'] },
+  'attention-backward-bf16': {
+    kernels: ['test/emulator/attention-backward-bf16-test.cu', 'native/ops/attention-backward-bf16.cu'],
+  },
   'matmul-bf16': { kernels: ['test/emulator/matmul-bf16-test.cu', 'native/ops/matmul-bf16.cu'] },
   'kernel-tests': backendProgram('kernelTests'),
   'kernel-bench': backendProgram('kernelBench'),

@@ -290,6 +290,7 @@ attention_backward_bf16_keys_kernel(Bf16Backward a) {
       if (thread >= Tiles::numbers || i >= queries) return 0.0f;
       return ld((thread < kQueries ? a.lse : a.delta) + int64_t{begin + i} * a.heads + next.head);
     };
+    __syncthreads();  // the tile before is done
     if (thread == 0) {
       tile[0] = own;
       KeyStage<kQueries> first = {};
@@ -298,7 +299,7 @@ attention_backward_bf16_keys_kernel(Bf16Backward a) {
       walk[0] = first;
       advance(first, walk[1]);
     }
-    __syncthreads();  // the tile before is done
+    __syncthreads();
     load_tiles<kAttentionBlock, kDims, Tiles::threads>(memory, a.k, a.v, int64_t{own.group} * a.dim, a.dim, a.wide_in,
                                                        [&](int r) { return r < own.count ? first_key + r : -1; });
     float number = fetch(walk[0], stages);
