@@ -28,6 +28,9 @@ export const programs = {
       'native/ops/attention-decode-bf16.cu',
     ],
   },
+  'attention-backward-bf16': {
+    kernels: ['test/emulator/attention-backward-bf16-test.cu', 'native/ops/attention-backward-bf16.cu'],
+  },
   'matmul-bf16': { kernels: ['test/emulator/matmul-bf16-test.cu', 'native/ops/matmul-bf16.cu'] },
   'kernel-tests': backendProgram('kernelTests'),
   'kernel-bench': backendProgram('kernelBench'),

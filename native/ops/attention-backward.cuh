@@ -6,6 +6,7 @@
 #pragma once
 
 #include "attention-block.cuh"
+#include "attention-key-queries.cuh"
 #include "attention-operands.cuh"
 
 namespace luffy {
@@ -149,49 +150,6 @@ attention_backward_queries_kernel(AttentionArguments a) {
   }
 }
 
-// Queries that see a tile of keys: 64 own rows of a sequence from `begin` on. Of the tile's keys it sees [low, high),
-// key r from query r - shift of these on.
-struct KeyTileQueries {
-  int32_t sequence;
-  PlannedSequence s;
-  int64_t begin;
-  int low, high, shift;
-
-  DEV int count() const { return static_cast<int>(min(s.length - begin, int64_t{kAttentionBlock})); }
-};
-
-// The first queries of `sequence` that see the tile of `count` keys at own row `key` of `owner`, or of the first of those
-// after it that has any; false: there is none.
-DEV bool find_queries(const AttentionPlan& plan, int32_t owner, const PlannedSequence& keys, int64_t key, int count,
-                      int32_t sequence, KeyTileQueries& q) {
-  for (; sequence != kNoSharer; sequence = plan.next_sharer[sequence]) {
-    q.sequence = sequence;
-    q.s = plan.sequences[sequence];
-    if (sequence == owner) {
-      q.begin = key;
-      q.low = 0;
-      q.high = count;
-      q.shift = 0;
-      return true;
-    }
-    const int64_t from = q.s.prefix_start - (keys.start + key);
-    q.begin = 0;
-    q.low = static_cast<int>(min(max(from, int64_t{0}), int64_t{count}));
-    q.high = static_cast<int>(min(max(from + q.s.prefix_length, int64_t{0}), int64_t{count}));
-    q.shift = kAttentionBlock;
-    if (q.low < q.high && q.s.length > 0) return true;
-  }
-  return false;
-}
-DEV bool next_queries(const AttentionPlan& plan, int32_t owner, const PlannedSequence& keys, int64_t key, int count,
-                      KeyTileQueries& q) {
-  q.begin += kAttentionBlock;
-  q.shift = kAttentionBlock;
-  if (q.begin < q.s.length) return true;
-  const int32_t next = q.sequence == owner ? plan.first_sharer[owner] : plan.next_sharer[q.sequence];
-  return find_queries(plan, owner, keys, key, count, next, q);
-}
-
 template <int slices, bool wide>
 KERNEL(kBackwardThreads, 1)
 attention_backward_keys_kernel(AttentionArguments a) {
@@ -216,7 +174,7 @@ attention_backward_keys_kernel(AttentionArguments a) {
       continue;
     }
     // Steps of a tile of queries: slices of k and q, of v and gradOut, of gradOut, and of q.
-    const auto fetch = [&](const KeyTileQueries& q, int step, float* to) {
+    const auto fetch = [&](const KeyTileQueries<kAttentionBlock>& q, int step, float* to) {
       const int slice = step % slices;
       const int product = step / slices;
       const int width = min(a.dim - slice * kAttentionBlock, kAttentionBlock);
@@ -234,14 +192,14 @@ attention_backward_keys_kernel(AttentionArguments a) {
       cp_async_commit();
     };
     __syncthreads();  // the tile before is done
-    KeyTileQueries q;
+    KeyTileQueries<kAttentionBlock> q;
     bool more = find_queries(a.plan, owner, keys, key, count, owner, q);
     fetch(q, 0, memory);
     float key_sums[slices][4][4] = {};
     float value_sums[slices][4][4] = {};
     int current = 0;
     while (more) {
-      const KeyTileQueries now = q;
+      const KeyTileQueries<kAttentionBlock> now = q;
       more = next_queries(a.plan, owner, keys, key, count, q);
       const int queries = now.count();
       const bool whole = now.shift >= kAttentionBlock && now.low == 0 && now.high == count;

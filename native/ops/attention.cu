@@ -10,6 +10,7 @@
 // head by head.
 #include <type_traits>
 
+#include "attention-backward-bf16.cuh"
 #include "attention-backward.cuh"
 #include "attention-bf16.cuh"
 #include "attention-block.cuh"
@@ -294,14 +295,21 @@ static void launch_backward(const AttentionArguments& a, cudaStream_t stream) {
 void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse,
                         Tensor sequences, double scale, Tensor grad_q, Tensor grad_k, Tensor grad_v) {
   LUFFY_CHECK(lse, "attention: lse is missing");
-  const Heads heads = read_heads(q, k, v, lse);
-  check_heads("gradOut", grad_out, heads.tokens, heads.queries, heads.dim);
-  check_heads("out", out, heads.tokens, heads.queries, heads.dim);
-  check_heads("gradQ", grad_q, heads.tokens, heads.queries, heads.dim);
-  check_heads("gradK", grad_k, heads.tokens, heads.keys, heads.dim);
-  check_heads("gradV", grad_v, heads.tokens, heads.keys, heads.dim);
+  const DType dtype = q.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+  const Heads heads = read_heads(q, k, v, lse, dtype);
+  check_heads("gradOut", grad_out, heads.tokens, heads.queries, heads.dim, dtype);
+  check_heads("out", out, heads.tokens, heads.queries, heads.dim, dtype);
+  check_heads("gradQ", grad_q, heads.tokens, heads.queries, heads.dim, dtype);
+  check_heads("gradK", grad_k, heads.tokens, heads.keys, heads.dim, dtype);
+  check_heads("gradV", grad_v, heads.tokens, heads.keys, heads.dim, dtype);
   check_matrix("attention", "sequences", sequences, DType::i32, -1, 4);
   if (heads.tokens == 0 || sequences.shape[0] == 0) return;
+  if (dtype == DType::bf16) {
+    const AttentionPlan plan = make_attention_plan(context, sequences, heads.tokens);
+    return attention_backward_bf16(context, plan, heads, attention_blocks(plan, heads.queries),
+                                   attention_blocks(plan, heads.keys), grad_out, q, k, v, out, lse, scale, grad_q,
+                                   grad_k, grad_v);
+  }
   AttentionArguments a = {};
   a.plan = make_attention_plan(context, sequences, heads.tokens);
   a.q = head_rows(q);

@@ -10,6 +10,8 @@
 //   forward   out =, lse = (optional: not written when absent).
 //   backward  gradQ =, gradK =, gradV = for every row that some sequence owns (gradients that a prefix receives from
 //             the sequences that share it are added in ascending order of sequence).
+//             On CUDA also in bfloat16, as q is: all but lse. Products are summed in float32; weights and their gradients
+//             are rounded to bfloat16 as factors of the next product, results once. Key blocks begin at position 0 here too.
 //   Scores are q·k * scale; each q·k is accumulated over d in ascending order. Keys are walked in blocks of
 //   kAttentionBlock positions, counted from position 0 of the sequence (prefix included), so that a query's bits
 //   depend on its keys alone: not on how they are split between prefix and own rows, nor on the other sequences, nor

@@ -1,5 +1,5 @@
 // Cases of attention: packed sequences, shared prefixes, grouped queries; forward and backward by plain loops.
-import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
+import type { Rounding } from './bfloat16.js'
 import { dataOf, type HostTensors, int32, normal, type OpCase } from './case.js'
 
 /** {start, length, prefixStart, prefixLength}, as the op takes it. */
@@ -17,7 +17,13 @@ export interface AttentionSizes {
   scale?: number
   /** Of q and k: large ones make every softmax certain. */
   deviation?: number
+  /** Of the arguments, before out and lse are made of them. */
+  argumentRounding?: Rounding
+  /** Of scores, probabilities and their gradients, in the reference. */
+  stepRounding?: Rounding
 }
+
+const exact: Rounding = x => x
 
 /** Sequences of these lengths, end to end. */
 export function packed(...lengths: number[]): { tokens: number; sequences: Sequence[] } {
@@ -46,7 +52,7 @@ interface Softmax {
 
 /** The softmax of every query of a head, in float64. */
 function* softmaxes(inputs: HostTensors, sizes: AttentionSizes, head: number): Generator<Softmax> {
-  const { h, k, d, sequences, scale = 1 / Math.sqrt(d) } = sizes
+  const { h, k, d, sequences, scale = 1 / Math.sqrt(d), stepRounding = exact } = sizes
   const [q, keys] = [dataOf(inputs, 'q'), dataOf(inputs, 'k')]
   const group = Math.floor(head / (h / k))
   for (const sequence of sequences) {
@@ -56,11 +62,11 @@ function* softmaxes(inputs: HostTensors, sizes: AttentionSizes, head: number): G
       const scores = Float64Array.from(seen, from => {
         let dot = 0
         for (let e = 0; e < d; e++) dot += q[(row * h + head) * d + e]! * keys[(from * k + group) * d + e]!
-        return dot * scale
+        return stepRounding(dot * scale)
       })
       const largest = scores.reduce((a, b) => Math.max(a, b))
       const lse = largest + Math.log(scores.reduce((sum, s) => sum + Math.exp(s - largest), 0))
-      yield { row, seen, probabilities: scores.map(s => Math.exp(s - lse)), lse }
+      yield { row, seen, probabilities: scores.map(s => stepRounding(Math.exp(s - lse))), lse }
     }
   }
 }
@@ -88,11 +94,15 @@ export function attentionReference(inputs: HostTensors, sizes: AttentionSizes) {
 }
 
 function makeInputs(random: Parameters<OpCase['make']>[0], sizes: AttentionSizes): HostTensors {
-  const { h, k, d, tokens, sequences, gap = 0, deviation = 1 } = sizes
+  const { h, k, d, tokens, sequences, gap = 0, deviation = 1, argumentRounding = exact } = sizes
+  const matrix = (heads: number, deviation: number) => {
+    const result = normal(random, [tokens, heads * d], deviation, gap)
+    return { ...result, data: Float32Array.from(result.data, argumentRounding) }
+  }
   return {
-    q: normal(random, [tokens, h * d], deviation, gap),
-    k: normal(random, [tokens, k * d], deviation, gap),
-    v: normal(random, [tokens, k * d], 1, gap),
+    q: matrix(h, deviation),
+    k: matrix(k, deviation),
+    v: matrix(k, 1),
     sequences: int32(sequences.flat(), [sequences.length, 4]),
   }
 }
@@ -139,7 +149,7 @@ export function forwardCase(what: string, sizes: AttentionSizes, { lse = true } 
 }
 
 export function backwardCase(what: string, sizes: AttentionSizes): OpCase {
-  const { h, k, d, tokens, sequences, gap = 0, scale = 1 / Math.sqrt(d) } = sizes
+  const { h, k, d, tokens, sequences, gap = 0, scale = 1 / Math.sqrt(d), stepRounding = exact } = sizes
   return {
     name: nameOf('backward', sizes, what),
     flops: 10 * h * d * pairs(sequences),
@@ -195,11 +205,11 @@ export function backwardCase(what: string, sizes: AttentionSizes): OpCase {
           const gradP = seen.map(from => {
             let dot = 0
             for (let e = 0; e < d; e++) dot += gradOut[at + e]! * v[(from * k + group) * d + e]!
-            return dot
+            return stepRounding(dot)
           })
           const mean = gradP.reduce((sum, g, p) => sum + probabilities[p]! * g, 0)
           seen.forEach((from, p) => {
-            const gradS = probabilities[p]! * (gradP[p]! - mean) * scale
+            const gradS = stepRounding(probabilities[p]! * (gradP[p]! - mean) * scale)
             const key = (from * k + group) * d
             for (let e = 0; e < d; e++) {
               gradQ[at + e]! += gradS * keys[key + e]!
@@ -214,8 +224,8 @@ export function backwardCase(what: string, sizes: AttentionSizes): OpCase {
   }
 }
 
-const heads = { h: 4, k: 2, d: 16 }
-const layouts: readonly (readonly [string, AttentionSizes])[] = [
+export const heads = { h: 4, k: 2, d: 16 }
+export const layouts: readonly (readonly [string, AttentionSizes])[] = [
   ['nothing', { ...heads, tokens: 0, sequences: [] }],
   ['no sequence', { ...heads, tokens: 3, sequences: [] }],
   ['one token and two', { h: 1, k: 1, d: 8, ...packed(1, 2) }],
@@ -296,39 +306,4 @@ export const cases: readonly OpCase[] = [
     d: 8,
     ...packed(...Array.from({ length: 35_001 }, (_, i) => 1 + (i % 3))),
   }),
-]
-
-/** Forward, of arguments in bfloat16. */
-export function halfCase(what: string, sizes: AttentionSizes, options?: { lse?: boolean }): Bfloat16Case {
-  return bfloat16Case(forwardCase(what, sizes, options), ['q', 'k', 'v', 'out'])
-}
-
-const layoutOf = (name: string) => layouts.find(([what]) => what === name)![1]
-/** On the emulated device: every width of tiles, steps of 16 dimensions with a rest, one segment of keys and more. */
-export const bfloat16Cases: readonly Bfloat16Case[] = [
-  ...['nothing', 'no sequence', 'one token and two', 'odd lengths', 'two slices of a head', 'gaps'].map(
-    what => halfCase(what, layoutOf(what)),
-  ),
-  ...['a prompt shared by three', 'a part of a prompt', 'a prefix of one block less one', 'certain'].map(
-    what => halfCase(what, layoutOf(what)),
-  ),
-  halfCase('two segments', { h: 1, k: 1, d: 64, ...packed(257) }),
-  halfCase('two segments and a part of a prompt', {
-    h: 2,
-    k: 1,
-    d: 8,
-    tokens: 321,
-    sequences: [
-      [0, 280, 0, 0],
-      [280, 41, 1, 250],
-    ],
-  }),
-  halfCase('eight heads of a key', { h: 8, k: 1, d: 20, ...packed(19, 66) }),
-  halfCase('three heads of a key, strided', { h: 6, k: 2, d: 64, ...packed(33), gap: 8 }),
-  halfCase('strided off every alignment', { h: 2, k: 2, d: 34, ...packed(67), gap: 3 }),
-  halfCase('wide heads', { h: 2, k: 1, d: 128, ...packed(65, 16) }),
-  halfCase('the widest heads', { h: 1, k: 1, d: 256, ...packed(65) }),
-  halfCase('the widest heads but some', { h: 1, k: 1, d: 198, ...packed(17, 3), gap: 2 }),
-  halfCase('two segments of wide heads', { h: 1, k: 1, d: 136, ...packed(259) }),
-  halfCase('odd lengths', { ...heads, ...packed(3, 1, 0, 17, 65) }, { lse: false }),
 ]

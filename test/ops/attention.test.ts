@@ -3,25 +3,14 @@ import test from 'ava'
 import { attention } from '../../lib/ops/attention.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
-import {
-  backwardCase,
-  bfloat16Cases,
-  cases,
-  forwardCase,
-  halfCase,
-  packed,
-  type Sequence,
-} from '../_cases/attention.js'
-import { bfloat16Tensor } from '../_cases/bfloat16.js'
+import { backwardCase, cases, forwardCase, packed, type Sequence } from '../_cases/attention.js'
 import { type HostTensors, normal } from '../_cases/case.js'
-import { values } from '../_cases/cast.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
-import { testDeviceNames } from '../_helpers/emulator.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { checkGradients } from '../_helpers/gradient-check.js'
-import { isCuda, useDevices } from '../_helpers/op-devices.js'
-import { testBfloat16 } from '../_helpers/run-bfloat16.js'
-import { type Results, runCase, testCases } from '../_helpers/run-cases.js'
+import { useDevices } from '../_helpers/op-devices.js'
+import { runCase, testCases } from '../_helpers/run-cases.js'
+import { picked, range, rowsOf } from './_rows.js'
 
 const devices = useDevices(test)
 
@@ -33,8 +22,6 @@ testCases(test, devices, cases, {
   gradK: 1e-5, // 2.6e-6
   gradV: 8e-6, // 2.0e-6
 })
-
-testBfloat16(test, devices, bfloat16Cases, { lse: 4.5e-7 }) // 1.1e-7
 
 test('gradients, with a shared prefix', async t => {
   const device = devices.best
@@ -51,28 +38,6 @@ test('gradients, with a shared prefix', async t => {
 })
 
 const heads = { h: 4, k: 2, d: 24 }
-
-/** Inputs whose rows are copies of those of another case. */
-function picked(inputs: HostTensors, names: string[], rows: number[], sequences: Sequence[]): HostTensors {
-  const result: HostTensors = {
-    sequences: { dtype: 'int32', shape: [sequences.length, 4], data: Int32Array.from(sequences.flat()) },
-  }
-  for (const name of names) {
-    const { data, shape } = inputs[name]!
-    const width = shape[1]!
-    const copy = new Float32Array(rows.length * width)
-    for (const [i, row] of rows.entries())
-      copy.set(data.subarray(row * width, (row + 1) * width) as Float32Array, i * width)
-    result[name] = { dtype: 'float32', shape: [rows.length, width], data: copy }
-  }
-  return result
-}
-
-function rowsOf(results: Results, name: string, from: number, to: number, width: number) {
-  return results[name]!.slice(from * width, to * width)
-}
-
-const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i)
 
 test('a sequence alone has the bits it has among others, forward and backward', async t => {
   const layout = packed(40, 131, 1, 70)
@@ -209,105 +174,6 @@ test('a query does not see what comes after it: NaN there changes nothing', asyn
   }
 })
 
-/** Arguments of a forward case in bfloat16. */
-const inHalves = ({ sequences, ...others }: HostTensors): HostTensors => ({
-  sequences: sequences!,
-  ...Object.fromEntries(Object.entries(others).map(([name, tensor]) => [name, bfloat16Tensor(tensor)])),
-})
-
-test('in bfloat16 a query has the bits of its keys alone: behind a shared prefix or a repeated one, alone or not', async t => {
-  // Prompts and answers that share 16 keys, a tile or a segment with another in one layout and not in the other.
-  for (const { sizes, lengths } of [
-    { sizes: { h: 4, k: 2, d: 24 }, lengths: [67, 33, 80] },
-    { sizes: { h: 1, k: 1, d: 72 }, lengths: [249, 9, 20] },
-  ] as const) {
-    const [prompt, first, second] = lengths
-    const tokens = prompt + first + second
-    const shared: Sequence[] = [
-      [0, prompt, 0, 0],
-      [prompt, first, 0, prompt],
-      [prompt + first, second, 0, prompt],
-    ]
-    const repeated = packed(prompt + first, prompt + second)
-    const alone = packed(prompt + second)
-    const inputs = forwardCase('all', { ...sizes, tokens, sequences: shared }).make(
-      new CounterRandom(33, 'half'),
-    )
-    const lastRows = [...range(0, prompt), ...range(prompt + first, tokens)]
-    for (const { device, label } of devices.all.filter(isCuda)) {
-      const run = (layout: { tokens: number; sequences: Sequence[] }, rows: number[]) =>
-        runCase(
-          device,
-          halfCase('bits', { ...sizes, ...layout }),
-          inHalves(picked(inputs, ['q', 'k', 'v'], rows, layout.sequences)),
-        )
-      const a = await run({ tokens, sequences: shared }, range(0, tokens))
-      const b = await run(repeated, [...range(0, prompt + first), ...lastRows])
-      const c = await run(alone, lastRows)
-      for (const [name, width] of [
-        ['out', sizes.h * sizes.d],
-        ['lse', sizes.h],
-      ] as const) {
-        const where = `${label}, heads of ${sizes.d}: ${name}`
-        const [begin, end] = [prompt + first, tokens]
-        const last = rowsOf(c, name, prompt, prompt + second, width)
-        sameBits(
-          t,
-          `${where} of the prompt`,
-          rowsOf(a, name, 0, prompt, width),
-          rowsOf(c, name, 0, prompt, width),
-        )
-        sameBits(
-          t,
-          `${where} of the first`,
-          rowsOf(a, name, 0, begin, width),
-          rowsOf(b, name, 0, begin, width),
-        )
-        sameBits(t, `${where} of the second`, rowsOf(a, name, begin, end, width), last)
-        const place = 2 * prompt + first
-        sameBits(t, `${where} of the second, repeated`, rowsOf(b, name, place, place + second, width), last)
-      }
-    }
-  }
-  if (!devices.all.some(isCuda)) t.pass('no device that computes in bfloat16')
-})
-
-test('in bfloat16 a query does not see what comes after it: neither NaN nor infinity there changes anything', async t => {
-  const sizes = { h: 2, k: 1, d: 24, ...packed(100) }
-  const width = sizes.h * sizes.d
-  const inputs = forwardCase('causal', sizes).make(new CounterRandom(34, 'causal'))
-  const from = 70
-  for (const { device, label } of devices.all.filter(isCuda)) {
-    const before = await runCase(device, halfCase('causal', sizes), inHalves(inputs))
-    for (const [what, names, value] of [
-      ['everything', ['q', 'k', 'v'], Number.NaN],
-      ['values', ['v'], Number.POSITIVE_INFINITY],
-      ['keys', ['k'], Number.NEGATIVE_INFINITY],
-    ] as const) {
-      const spoiled = { ...inputs }
-      for (const name of names) {
-        const tensor = inputs[name]!
-        const data = Float32Array.from(tensor.data)
-        data.fill(value, from * tensor.shape[1]!)
-        spoiled[name] = { ...tensor, data }
-      }
-      const after = await runCase(device, halfCase('causal', sizes), inHalves(spoiled))
-      sameBits(
-        t,
-        `${label}: ${what}`,
-        rowsOf(after, 'out', 0, from, width),
-        rowsOf(before, 'out', 0, from, width),
-      )
-      const seen = values(rowsOf(after, 'out', from, from + 1, width), 'bfloat16')
-      t.true(
-        Array.from(seen).every(x => !Number.isFinite(x)) || what === 'keys',
-        `${label}: ${what}: ${seen.slice(0, 4)}`,
-      )
-    }
-  }
-  if (!devices.all.some(isCuda)) t.pass('no device that computes in bfloat16')
-})
-
 test('wrong arguments are refused by name', async t => {
   const device = devices.best
   const [q, k, vector] = [device.zeros([3, 16]), device.zeros([3, 8]), device.zeros([3])]
@@ -385,38 +251,4 @@ test('a failed check of the kernel fails the stream', async t => {
       },
     ],
   ])
-})
-
-test('a failed check of the kernel in bfloat16 fails the stream', async t => {
-  const run =
-    (...sequences: number[]) =>
-    (device: Device) => {
-      const table = device.int32(Int32Array.from(sequences), [sequences.length / 4, 4])
-      const [q, k] = [device.zeros([9, 16], 'bfloat16'), device.zeros([9, 8], 'bfloat16')]
-      attention(undefined, { q, k, v: k, sequences: table, scale: 1, heads: 2 })
-    }
-  const names = testDeviceNames().filter(name => name !== 'cpu')
-  if (names.length === 0) return t.pass('no device that computes in bfloat16')
-  return failsOnStream(
-    t,
-    'attention',
-    [
-      [/sequence 1 has rows \[5, \+-2\) of 9/, run(0, 3, 0, 0, 5, -2, 0, 0)],
-      [/sequence 1 has rows \[2147483647, \+2147483647\)/, run(0, 3, 0, 0, 0x7fffffff, 0x7fffffff, 0, 0)],
-      [/sequence 1 has prefix rows \[0, \+10\) of 9/, run(0, 3, 0, 0, 3, 3, 0, 10)],
-      [/sequences 0 and 1 both own row 2/, run(0, 3, 0, 0, 2, 3, 0, 0)],
-      [
-        /expected k of bfloat16, got float32/,
-        device => {
-          const [q, k, lse] = [
-            device.zeros([3, 16], 'bfloat16').handle,
-            device.zeros([3, 8]).handle,
-            device.zeros([3, 2]).handle,
-          ]
-          device.ops.attentionForward(device.handle, q, k, k, device.zeros([1, 4], 'int32').handle, 1, q, lse)
-        },
-      ],
-    ],
-    names,
-  )
 })
