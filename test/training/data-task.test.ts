@@ -291,7 +291,10 @@ test('demonstrations beyond the limit are left out when the files are opened, wh
   })
   t.regex(within ?? '', /11 of 12 rows; left out: unreadableAnswer 1 \(/)
   t.is(await noticesOf({ maxCompletionLength: 12, truncateDemonstrations: true }), within)
-  t.is(`${await noticesOf({ maxCompletionLength: 12, method: 'grpo' })}; without a demonstration: 1`, within ?? '')
+  t.is(
+    `${await noticesOf({ maxCompletionLength: 12, method: 'grpo' })}; without a demonstration: 1`,
+    within ?? '',
+  )
 })
 
 test('a run does not go on with other data, and says which file it is', async t => {
