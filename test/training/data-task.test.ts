@@ -297,6 +297,19 @@ test('demonstrations beyond the limit are left out when the files are opened, wh
   )
 })
 
+test('a group in which nothing is sampled, or one sample alone, is told of', async t => {
+  const noticesOf = async (runName: string, changes: Partial<TrainConfig>) => {
+    const events: TrainEvent[] = []
+    await train(config({ runName, maxSteps: 1, numGenerations: 1, ...changes }), {
+      onEvent: event => events.push(event),
+    })
+    return events.flatMap(event => (event.type === 'start' ? event.notices : [])).join('\n')
+  }
+  t.regex(await noticesOf('alone', {}), /numGenerations \(1\) counts the demonstration: nothing is sampled/)
+  t.regex(await noticesOf('single', { method: 'grpo' }), /numGenerations is 1: a sample has no other/)
+  t.notRegex(await noticesOf('taught', { method: 'sft' }), /numGenerations/)
+})
+
 test('a run does not go on with other data, and says which file it is', async t => {
   const path = join(folder.root, 'changing.jsonl')
   const rows = (answer: string) =>
