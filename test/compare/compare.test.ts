@@ -1,5 +1,5 @@
 // Comparisons of a policy so small that a run takes a second: resumed, with a run that fails, and what is refused.
-import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import { resolveCompareConfig } from '../../lib/compare/compare-config.js'
@@ -107,9 +107,10 @@ test('every method runs with every seed, the table is that of the run folders, a
   for (const text of ['sft, slow', 'out of distribution', 'luffy, seed 2']) t.true(html.includes(text), text)
   const moved = await temporaryFolder(t)
   cpSync(folder, moved, { recursive: true })
-  rmSync(join(folder, 'runs'), { recursive: true })
+  renameSync(join(folder, 'runs'), join(folder, 'away'))
   const twice = await luffy(['report', join(moved, 'tiny'), `${join(moved, 'tiny')}/`, '--json'])
   t.is(twice.code, 0, twice.stderr)
+  renameSync(join(folder, 'away'), join(folder, 'runs'))
   t.is(JSON.parse(twice.stdout).file, join(moved, 'tiny/report.html'))
   t.is(readFileSync(join(moved, 'tiny/report.html'), 'utf8').replaceAll(moved, folder).length, html.length)
   writeFileSync(join(moved, 'tiny/compare.json'), '{"records": 1}')
