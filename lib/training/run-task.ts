@@ -25,6 +25,11 @@ export function checkFits(
   config: ResolvedTrainConfig,
 ): void {
   checkTokenizerFits(task.tokenizer, vocabSize, folder)
+  checkLengths(maxPositions, config)
+}
+
+/** Throws where prompts and responses of data files may be longer than a policy's positions. */
+export function checkLengths(maxPositions: number, config: ResolvedTrainConfig): void {
   const longest = (config.data?.maxPromptLength ?? 0) + config.maxCompletionLength
   if (config.data === undefined || longest <= maxPositions) return
   throw new ConfigError(

@@ -248,6 +248,17 @@ test('mistakes of a configuration are all said at once', async t => {
   await t.throwsAsync(planRuns(wrong, { folder: 'nowhere', digest: '' }, 2), {
     message: /^mine: .*learningRate/,
   })
+  // What no run could begin with is said once, before there is any.
+  const folder = await folderWithBase(t)
+  const long = resolveCompareConfig({
+    methods: ['luffy', 'sft'],
+    defaults: { data: { train: join(folder, 'rows.jsonl'), maxPromptLength: 99_999 } },
+  })
+  await t.throwsAsync(planRuns(long, { folder: join(folder, 'base'), digest: '' }, 2), {
+    instanceOf: ConfigError,
+    message:
+      /^luffy: data\.maxPromptLength \(99999\) and maxCompletionLength \(64\) are 100063 tokens, the policy has \d+ pos/,
+  })
 })
 
 test('a run has one name, whatever it is called and wherever it stands; seeds and bases make others', async t => {
