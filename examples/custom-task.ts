@@ -48,7 +48,7 @@ try {
       const { prompt, demonstration = '' } = task.training[index % task.training.length] as TaskItem
       return { tokens: tokenizer.encode(prompt + demonstration), promptLength: prompt.length }
     },
-    { steps: 120, batch: 64, learningRate: 3e-3, warmupSteps: 20, betas: [0.9, 0.95], weightDecay: 0.01 },
+    { steps: 120, batch: 64, learningRate: 3e-3, warmupSteps: 20 },
   )
   await policy.save(join(folder, 'base'))
   await policy.dispose()

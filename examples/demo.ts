@@ -10,11 +10,10 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { pretrainingSample } from '../lib/data/op-chains/index.js'
-import { Device, exitCodeOf, Policy, train } from '../lib/index.js'
+import { Device, exitCodeOf, Policy, type TrainEvent, train } from '../lib/index.js'
 import { Progress } from '../lib/report/progress.js'
 import { formatTable } from '../lib/report/table.js'
 import { trainingProgress } from '../lib/report/training-progress.js'
-import { measureAccuracy } from '../lib/rewards/accuracy.js'
 import { pretrain } from '../lib/training/pretrain.js'
 import { freeRunName } from '../lib/training/run-folder.js'
 import { opChainsTask } from '../lib/training/tasks.js'
@@ -86,16 +85,6 @@ async function makeBase(folder: string, device: Device): Promise<void> {
   await tokenizer.save(folder)
 }
 
-async function accuracies(folder: string, device: Device): Promise<Map<string, number>> {
-  await using policy = await Policy.load(folder, { device })
-  const result = new Map<string, number>()
-  for (const set of task.evaluations) {
-    const { mean } = await measureAccuracy(policy, task, set, { maxTokens: 64, seed, signal: stop.signal })
-    result.set(set.name, mean)
-  }
-  return result
-}
-
 const descriptions: Record<string, string> = {
   hard: 'in distribution: 4 digits, holds p',
   id: 'mixed: half of the prompts hold p',
@@ -111,9 +100,18 @@ async function main(): Promise<void> {
   const base = join(values.out, name, 'base')
   await using device = await Device.open('auto', values.threads ? { threads: Number(values.threads) } : {})
   await makeBase(base, device)
-  const before = await accuracies(base, device)
+  let before: Readonly<Record<string, number>> = {}
+  const show = trainingProgress(progress, 'luffy')
+  const onEvent = (event: TrainEvent) => {
+    if (event.type === 'evaluation' && event.step === 0) before = event.accuracy
+    show(event)
+  }
   const maxSteps = Number(values.steps)
-  const { checkpoint, runFolder } = await train(
+  const {
+    checkpoint,
+    runFolder,
+    accuracy: after,
+  } = await train(
     {
       model: base,
       method: 'luffy',
@@ -123,23 +121,24 @@ async function main(): Promise<void> {
       maxSteps,
       task: { seed },
       objective: { entropyCoef: 0.003 },
-      evalSteps: 0,
+      evalSteps: 25,
       device: 'auto',
       ...(values.threads ? { threads: Number(values.threads) } : {}),
     },
-    { signal: stop.signal, onEvent: trainingProgress(progress, 'luffy') },
+    { signal: stop.signal, onEvent },
   )
-  const after = await accuracies(checkpoint, device)
   const row = (set: string) => [
     set,
     descriptions[set] ?? '',
-    `${(100 * (before.get(set) ?? 0)).toFixed(1)} %`,
-    `${(100 * (after.get(set) ?? 0)).toFixed(1)} %`,
+    `${(100 * (before[set] ?? 0)).toFixed(1)} %`,
+    `${(100 * (after[set] ?? 0)).toFixed(1)} %`,
   ]
   console.log(
     formatTable(
       ['held out', { header: 'what', align: 'left' }, 'before', 'after'],
-      [...after.keys()].sort((a, b) => Number(b === 'hard') - Number(a === 'hard')).map(row),
+      Object.keys(after)
+        .sort((a, b) => Number(b === 'hard') - Number(a === 'hard'))
+        .map(row),
       { style: progress.style.unicode ? 'unicode' : 'ascii' },
     ),
   )

@@ -1,5 +1,13 @@
 // The public surface, names only.
 
+export {
+  type CompareEvent,
+  type CompareOptions,
+  type CompareResult,
+  compare,
+  type FailedRun,
+} from './compare/compare.js'
+export type { CompareConfig } from './compare/compare-config.js'
 export { DataSet, type OpenDataOptions, type RowFilter } from './data/data-set.js'
 export { type TrainingRow, type WriteRowsOptions, writeTrainingRows } from './data/parquet-write.js'
 export {
@@ -28,6 +36,7 @@ export {
   type PolicyLossResult,
   policyLoss,
 } from './methods/losses.js'
+export type { MethodMemory, RecallContext, Replay, StepPrompts } from './methods/memory.js'
 export type { Method, MethodChange, RatedMember } from './methods/method.js'
 export type { MethodNumbers, MethodOption } from './methods/options.js'
 export type { Baseline } from './ops/group-advantages.js'

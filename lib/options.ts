@@ -89,7 +89,9 @@ export function unknownNameError(name: string, where: string, known: Iterable<st
   const nearest = nearestName(name, names)
   const hint =
     nearest === undefined
-      ? `known: ${names.slice(0, 40).join(', ')}`
+      ? names.length === 0
+        ? 'there are none'
+        : `known: ${names.slice(0, 40).join(', ')}`
       : `did you mean ${JSON.stringify(nearest)}?`
   return new ConfigError(`${where}: unknown option ${describeValue(name)}`, {
     hint,

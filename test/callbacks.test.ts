@@ -76,9 +76,6 @@ for (const mode of modes) {
           steps: 3,
           batch: 2,
           learningRate: 1e-3,
-          warmupSteps: 0,
-          betas: [0.9, 0.95],
-          weightDecay: 0,
           onStep,
         })
       await steps() // from here on the policy has its gradients

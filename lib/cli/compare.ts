@@ -1,10 +1,10 @@
 // `luffy compare`: several methods from one base policy over several seeds, and one table.
-
 import { dirname, join, resolve } from 'node:path'
 import { type CompareEvent, type CompareResult, compare, resultText } from '../compare/compare.js'
 import { merged, type ResolvedCompareConfig, resolveCompareConfig } from '../compare/compare-config.js'
 import { AbortedError, ConfigError } from '../errors.js'
 import { readRegularFile } from '../io/regular-file.js'
+import { comparisonReport } from '../report/html/comparison.js'
 import { writeReport } from '../report/html/write-report.js'
 import { type Phase, Progress } from '../report/progress.js'
 import { formatSeconds, printable } from '../report/text.js'
@@ -87,21 +87,8 @@ export async function runCompare(path: string, options: CompareCommandOptions): 
 /** report.html beside the tables: curves over seeds and the accuracies of the table. */
 async function writePage(result: CompareResult, progress: Progress): Promise<void> {
   const { notices } = await writeReport({
-    title: result.name,
+    ...comparisonReport(result),
     out: join(result.folder, 'report.html'),
-    runs: result.records.map(({ label, seed }, i) => ({
-      folder: result.folders[i] ?? '',
-      method: label,
-      seed,
-    })),
-    accuracies: result.methods.flatMap(({ label, columns }) =>
-      Object.entries(columns).flatMap(([set, value]) => {
-        if (value === undefined) return []
-        const { mean, standardError, runs } = value
-        return [{ method: label, set, mean, runs, ...(standardError === undefined ? {} : { standardError }) }]
-      }),
-    ),
-    accuracyNote: 'held-out prompts, after the last step',
   })
   for (const notice of notices) progress.log(printable(notice))
 }

@@ -1,5 +1,5 @@
 // `luffy train --dry-run`: the resolved configuration and what the run would do, with nothing written.
-import { formatCount } from '../report/text.js'
+import { formatBytes, formatCount } from '../report/text.js'
 import { planTrain, type TrainPlan } from '../training/plan.js'
 import type { ResolvedTrainConfig } from '../training/train-config.js'
 import { configText, print } from './terminal.js'
@@ -21,9 +21,13 @@ export function planLines(plan: TrainPlan): string[] {
     startText(plan),
     `device ${device.backend}, ${device.isa} kernels, ${plural(device.threads, 'thread')}`,
     `model ${model.folder}: a ${model.architecture} of ${formatCount(model.parameters)} parameters; ` +
-      `with gradients and moments ${formatCount(plan.stateBytes)} bytes`,
-    `each step: ${plural(config.promptsPerStep, 'prompt')}, each with ${plural(plan.samples, 'sample')} and ` +
-      `${plural(plan.demonstrations, 'demonstration')}, ${plural(plan.updatesPerStep, 'update')}`,
+      `with gradients and moments ${formatBytes(plan.stateBytes)}`,
+    ...plan.phases.map(
+      ({ method, from, to, samples, demonstrations, updatesPerStep }) =>
+        `${plan.phases.length === 1 ? 'each step' : `each of steps ${from} to ${to} (${method})`}: ` +
+        `${plural(config.promptsPerStep, 'prompt')}, each with ${plural(samples, 'sample')} and ` +
+        `${plural(demonstrations, 'demonstration')}, ${plural(updatesPerStep, 'update')}`,
+    ),
     `evaluates ${evaluations.join(', ') || 'nothing'} ${every}at the end; the best is by ${config.bestBy ?? 'none'}`,
     `saves every ${config.saveSteps} steps and at the end, keeps ${config.saveTotalLimit} and the best`,
   ]

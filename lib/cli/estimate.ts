@@ -3,7 +3,7 @@ import { native } from '../native.js'
 import { withOverrides } from '../policy/config.js'
 import { readPolicyConfig } from '../policy/hugging-face-config.js'
 import { formatTable } from '../report/table.js'
-import { formatCount } from '../report/text.js'
+import { formatBytes, formatCount } from '../report/text.js'
 import { estimateMemory } from '../training/memory-estimate.js'
 import { fetchModel } from './fetch-model.js'
 import { loadTrainConfig } from './run-config.js'
@@ -29,25 +29,26 @@ export async function runEstimate(path: string, options: EstimateOptions): Promi
     print(JSON.stringify({ ...estimate, freeBytes, fits }))
     return fits ? 0 : 6
   }
-  const rows = estimate.parts.map(({ name, bytes, phase, why }) => [name, size(bytes), phase, why])
+  const rows = estimate.parts.map(({ name, bytes, phase, why }) => [name, formatBytes(bytes), phase, why])
   const left = (header: string) => ({ header, align: 'left' as const })
   print(
     formatTable(
       ['memory', 'size', left('held'), left('of')],
       [
         ...rows,
-        ['largest at once', size(estimate.peakBytes), '', 'always, with the larger of sampling and update'],
+        [
+          'largest at once',
+          formatBytes(estimate.peakBytes),
+          '',
+          'always, with the larger of sampling and update',
+        ],
       ],
       { style: tableStyle(), linesBefore: [rows.length] },
     ),
   )
   print(
     `${policy.architecture} of ${formatCount(estimate.parameterCount)} parameters, in float32: ` +
-      `${fits ? 'fits into' : 'does not fit into'} the ${size(freeBytes)} that are free on the CPU`,
+      `${fits ? 'fits into' : 'does not fit into'} the ${formatBytes(freeBytes)} that are free on the CPU`,
   )
   return fits ? 0 : 6
-}
-
-function size(bytes: number): string {
-  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`
 }

@@ -1,6 +1,7 @@
 // `luffy methods`: the methods by name, each with what it minimizes and its own numbers. In full: docs/methods.md.
 import { type MethodName, methods } from '../methods/index.js'
 import type { Method } from '../methods/method.js'
+import { resolveMethodOptions } from '../methods/options.js'
 import { formatTable } from '../report/table.js'
 import { padded } from '../report/text.js'
 import { print, tableStyle } from './terminal.js'
@@ -28,15 +29,22 @@ export function runMethods(json: boolean): number {
   return 0
 }
 
+// Where a method begins as another one, that one's members come first.
 function members(method: Method): string {
-  return [method.onPolicy ? 'samples' : '', method.demonstrations ? 'demonstrations' : '']
-    .filter(Boolean)
-    .join(', ')
+  const first = method.at?.(1, resolveMethodOptions(method.options)).as
+  if (first !== undefined) return `${members(first)}, then ${members({ ...method, at: () => ({}) })}`
+  const demonstrations = method.demonstrations ? 'demonstrations' : ''
+  if (method.choose !== undefined) return `samples or ${demonstrations}`
+  const past = method.memory === undefined ? '' : 'past successes'
+  return [method.onPolicy ? 'samples' : '', demonstrations, past].filter(Boolean).join(', ')
 }
 
 function advantage(method: Method): string {
-  if (!method.onPolicy && method.demonstrationTokens === 'supervised') return '-'
+  const supervised = method.demonstrationTokens === 'supervised'
+  if (!method.onPolicy && supervised) return '-'
   const baseline = method.advantages.baseline ?? 'mean'
-  const mean = baseline.startsWith('on-policy') ? 'mean of samples' : 'mean'
+  // Supervised members have no advantage and count in no mean.
+  const ofSamples = baseline.startsWith('on-policy') || (method.demonstrations && supervised)
+  const mean = ofSamples ? 'mean of samples' : 'mean'
   return baseline.endsWith('std') ? `(R - ${mean}) / std` : `R - ${mean}`
 }

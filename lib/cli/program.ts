@@ -2,7 +2,7 @@
 // called, so that `luffy doctor` and `luffy build` work where the native kernels are not built.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, Help, InvalidArgumentError, type Option } from 'commander'
 import { ConfigError } from '../errors.js'
 import { packageRoot } from '../native-loader.js'
 import { describeValue, nearestName } from '../options.js'
@@ -41,6 +41,11 @@ const number = (min: number) => (text: string) => {
 /** Lines of help stay below 80 columns, whatever the terminal. */
 const helpWidth = 79
 
+/** What every flag is without being given goes without saying. */
+function optionDescription(option: Option): string {
+  return new Help().optionDescription(option).replace(/ \(default: (?:false|\[\])\)$/, '')
+}
+
 /** `1,2,3` as whole numbers. */
 const integers = (text: string) => text.split(',').map(integer(0))
 
@@ -59,7 +64,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--json-errors', 'the last line of stderr is JSON when the command fails')
     .addHelpText('after', help)
     .helpCommand('help [command]', 'display help for a command')
-    .configureHelp({ helpWidth })
+    .configureHelp({ helpWidth, optionDescription })
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     // Without a command: the help, on stdout.
@@ -145,7 +150,10 @@ function buildProgram(finish: (exitCode: number) => void): Command {
   program
     .command('report')
     .description('make one HTML page of runs: curves, histograms, accuracies, completions')
-    .argument('<runs...>', 'run folders; those of one method count as its seeds')
+    .argument(
+      '<runs...>',
+      'run folders, those of one method count as its seeds; or the folder of a comparison',
+    )
     .option('--out <file>', 'the page (default: report.html in the first run folder)')
     .option('--svg <folder>', 'also write the pictures as SVG files')
     .option('--title <text>', 'heading of the page')
@@ -236,8 +244,8 @@ function buildProgram(finish: (exitCode: number) => void): Command {
   program
     .command('build')
     .description('build the native kernels of this package')
-    .option('--cpu', 'the CPU kernels (the default)')
-    .option('--cuda', 'the CUDA kernels (this version has none)')
+    .option('--cpu', 'the CPU kernels, and those of CUDA where nvcc is found (the default)')
+    .option('--cuda', 'refused: they have no build of their own')
     .option('--clean', 'from nothing', false)
     .option('--jobs <count>', 'compilers at a time', integer(1))
     .action(async options => {

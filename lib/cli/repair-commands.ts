@@ -24,9 +24,9 @@ export interface BuildCommandOptions {
 export async function buildCommand(options: BuildCommandOptions): Promise<number> {
   if (options.cuda && options.cpu) throw new ConfigError('build: expected --cpu or --cuda, got both')
   if (options.cuda) {
-    throw new DeviceError('build: this version of luffy has no CUDA kernels', {
+    throw new DeviceError('build --cuda: the CUDA kernels have no build of their own', {
       code: 'CUDA_UNAVAILABLE',
-      hint: 'luffy build builds those of the CPU',
+      hint: 'luffy build makes them beside those of the CPU, where nvcc and CMake are found',
     })
   }
   const { clean, jobs } = options

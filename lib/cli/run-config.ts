@@ -11,6 +11,7 @@ import {
   type TrainOption,
   trainConfigOptions,
 } from '../training/train-config.js'
+import { yamlFault } from './yaml-fault.js'
 
 const mostBytes = 2 ** 20
 
@@ -65,12 +66,12 @@ export function parseConfig(text: string, path: string): Record<string, unknown>
   const fault = document.errors[0] ?? document.warnings[0]
   if (fault !== undefined) {
     const { line, col } = lineCounter.linePos(fault.pos[0])
-    throw new ConfigError(`${path}:${line}:${col}: is not YAML: ${fault.message}`, {
+    throw new ConfigError(`${path}:${line}:${col}: ${yamlFault(fault, text, fault.pos[0])}`, {
       path,
       details: { line, column: col },
     })
   }
-  refuseAliases(document, path)
+  refuseAliases(document, path, lineCounter)
   const value = plain(document.toJS({ mapAsMap: true }), path)
   if (value === null) throw new ConfigError(`${path}: is empty, expected options`, { path })
   if (typeof value !== 'object' || Array.isArray(value)) {
@@ -80,10 +81,15 @@ export function parseConfig(text: string, path: string): Record<string, unknown>
 }
 
 // A few lines of nested aliases stand for millions of values; a configuration needs none.
-function refuseAliases(document: Document, path: string): void {
+function refuseAliases(document: Document, path: string, lineCounter: LineCounter): void {
   visit(document, {
     Node(_, node) {
-      if (isAlias(node)) throw new ConfigError(`${path}: aliases (*${node.source}) are not allowed`, { path })
+      if (!isAlias(node)) return
+      const { line, col } = lineCounter.linePos(node.range?.[0] ?? 0)
+      throw new ConfigError(
+        `${path}:${line}:${col}: aliases (*${node.source}) are not allowed; write the value out`,
+        { path, details: { line, column: col } },
+      )
     },
   })
 }
@@ -131,6 +137,8 @@ function typedValue(text: string, option: TrainOption | undefined, override: str
     return plain(parse(text, { mapAsMap: true, maxAliasCount: 0 }), `--set ${override}`)
   } catch (error) {
     if (LuffyError.isInstance(error)) throw error
-    throw new ConfigError(`--set ${override}: the value is not YAML`, { cause: error })
+    const { code, message, pos } = error as { code?: string; message: string; pos?: [number, number] }
+    const problem = yamlFault({ code: code ?? '', message }, text, pos?.[0] ?? 0)
+    throw new ConfigError(`--set ${override}: ${problem}`, { cause: error })
   }
 }

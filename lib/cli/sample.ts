@@ -241,13 +241,20 @@ function rowsAsText(rows: readonly SampledRow[], options: SampleCommandOptions, 
   for (const prompt of new Set(rows.map(row => row.prompt))) {
     const own = rows.filter(row => row.prompt === prompt)
     const right = own[0]?.answer
+    // Only prompts of the op chains task have an answer to be judged by.
+    const isJudged = own.some(row => row.reward !== undefined)
     lines.push(
       `${printable(prompt)}  ${right === undefined ? '' : `right answer ${right}, `}temperature ${options.temperature}, seed ${seed}`,
       formatTable(
-        [{ header: 'completion', align: 'left' }, 'reward', 'log-probability', 'ended by'],
+        [
+          { header: 'completion', align: 'left' },
+          ...(isJudged ? ['reward'] : []),
+          'log-probability',
+          'ended by',
+        ],
         own.map(row => [
           printable(row.completion),
-          row.reward === undefined ? '-' : String(row.reward),
+          ...(isJudged ? [String(row.reward ?? '-')] : []),
           row.logProb.toFixed(3),
           row.finishReason,
         ]),

@@ -118,14 +118,39 @@ export function completionsTable(rows: readonly CompletionRow[], unicode: boolea
     (a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity),
   )
   const shown = ranked.length > 1 ? [ranked[0], ranked.at(-1)] : ranked
+  const own = ownPart(rows.map(row => row.prompt))
   return formatTable(
     ['prompt', { header: 'completion', align: 'left' }, 'reward', { header: 'reason', align: 'left' }],
     (shown as CompletionRow[]).map(row => [
-      printable(row.prompt, 40),
+      printable(own(row.prompt), 60),
       printable(row.completion, 100),
       row.reward === null ? '-' : String(row.reward),
       printable(row.reason ?? '', 40),
     ]),
     { style: unicode ? 'unicode' : 'ascii' },
   )
+}
+
+/** Text that all prompts share at one end is shown only where it is no longer than this. */
+const sharedShown = 12
+
+// A template puts the same system prompt and the same ending around every question, and only the question tells them apart.
+function ownPart(prompts: readonly string[]): (prompt: string) => string {
+  const [first = '', ...others] = new Set(prompts)
+  if (others.length === 0) return prompt => prompt
+  const shared = (at: (text: string, i: number) => string | undefined) => {
+    let length = 0
+    while (length < first.length && others.every(other => at(other, length) === at(first, length)))
+      length += 1
+    return length
+  }
+  const start = shared((text, i) => text[i])
+  const end = shared((text, i) => text[text.length - 1 - i])
+  const head = start > sharedShown ? start : 0
+  const tail = end > sharedShown ? end : 0
+  return prompt => {
+    const middle = prompt.slice(head, Math.max(head, prompt.length - tail))
+    if (middle === '') return prompt
+    return `${head > 0 ? '...' : ''}${middle}${tail > 0 ? '...' : ''}`
+  }
 }

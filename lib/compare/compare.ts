@@ -53,6 +53,7 @@ export interface CompareResult {
 /**
  * Trains every method with every seed and sums up. Runs that are finished are not repeated, runs that were stopped go on.
  *
+ * @param config a `CompareConfig`, or what was read from a file: it is checked (docs/compare.md)
  * @throws {ConfigError} listing what is wrong with the configuration
  * @throws {AbortedError} after the signal fired and the runs were saved
  */

@@ -2,8 +2,10 @@
 import { join } from 'node:path'
 import { ConfigError } from '../errors.js'
 import { exists } from '../io/regular-file.js'
+import { withOverrides } from '../policy/config.js'
+import { readPolicyConfig } from '../policy/hugging-face-config.js'
 import type { Task } from '../rewards/task.js'
-import { namedTask } from '../training/run-task.js'
+import { checkLengths, namedTask } from '../training/run-task.js'
 import { type ResolvedTrainConfig, readTrainConfig } from '../training/train-config.js'
 import { type Base, hashOf } from './base.js'
 import { labelOf, type MethodEntry, optionsOf, type ResolvedCompareConfig } from './compare-config.js'
@@ -44,6 +46,7 @@ export async function planRuns(config: ResolvedCompareConfig, base: Base, cores:
       const label = labelOf(entry)
       const { taskOptions, given } = optionsFor(entry, config, base, seed)
       const read = readOptions(label, given)
+      await checkPositions(label, read.config)
       for (const notice of read.notices) notices.add(`${label}: ${notice}`)
       const key = hashOf({ ...read.config.task, data: read.config.data, taskOptions })
       const known = tasks.get(key) ?? (await inspectTask(config.module, taskOptions, read.config, label))
@@ -95,6 +98,19 @@ function readOptions(label: string, given: Record<string, unknown>): ReturnType<
   } catch (error) {
     if (!ConfigError.isInstance(error)) throw error
     throw new ConfigError(`${label}: ${error.message}`, error.details ? { details: error.details } : {})
+  }
+}
+
+// Said once, before the first of many processes would say it.
+async function checkPositions(label: string, config: ResolvedTrainConfig): Promise<void> {
+  if (config.data === undefined || !(await exists(join(config.model, 'config.json')))) return
+  const { ropeTheta, maxPositions } = config
+  const policy = withOverrides(await readPolicyConfig(config.model), { ropeTheta, maxPositions })
+  try {
+    checkLengths(policy.maxPositions, config)
+  } catch (error) {
+    if (!ConfigError.isInstance(error)) throw error
+    throw new ConfigError(`${label}: ${error.message}`, { details: error.details ?? {} })
   }
 }
 

@@ -4,7 +4,14 @@ import { ConfigError, DataError, throwIfAborted } from '../errors.js'
 import { checkInteger } from '../options.js'
 import { openRowFile, type RawRow, type RowFile } from './row-file.js'
 import { RowOrder } from './row-order.js'
-import { type DataColumns, type DataRow, mapRow, resolveColumns, topLevelColumns } from './rows.js'
+import {
+  columnHint,
+  type DataColumns,
+  type DataRow,
+  mapRow,
+  resolveColumns,
+  topLevelColumns,
+} from './rows.js'
 
 /** Says of rows which ones to leave out. */
 export interface RowFilter {
@@ -43,6 +50,8 @@ export class DataSet {
   readonly totalRows: number
   /** Rows kept. */
   readonly size: number
+  /** Kept rows that have a demonstration. */
+  readonly demonstrations: number
   /** Rows left out, by filter; with those that no filter was needed for under `badRow`. */
   readonly dropped: Readonly<Record<string, number>>
   /** The first rows that were left out, by filter: file and row. */
@@ -59,13 +68,14 @@ export class DataSet {
     files: readonly RowFile[],
     columns: DataColumns,
     blocks: readonly Block[],
-    { dropped, droppedRows }: Pick<Scan, 'dropped' | 'droppedRows'>,
+    { dropped, droppedRows, demonstrations }: Pick<Scan, 'dropped' | 'droppedRows' | 'demonstrations'>,
     windowRows: number,
   ) {
     this.files = files
     this.paths = files.map(({ path }) => path)
     this.totalRows = files.reduce((sum, { rows }) => sum + rows, 0)
     this.size = blocks.reduce((sum, { kept }) => sum + kept.length, 0)
+    this.demonstrations = demonstrations
     this.dropped = dropped
     this.droppedRows = droppedRows
     this.#columns = columns
@@ -153,6 +163,7 @@ export class DataSet {
 class Scan {
   readonly dropped: Record<string, number>
   readonly droppedRows: Record<string, string[]> = {}
+  demonstrations = 0
   readonly #columns: DataColumns
   readonly #options: OpenDataOptions
   readonly #offending: string[] = []
@@ -193,6 +204,7 @@ class Scan {
       kept = kept.filter((_, i) => !drops[i])
     }
     this.#rows += raw.length
+    this.demonstrations += kept.filter(row => row.demonstration !== undefined).length
     this.#options.onProgress?.({ rows: this.#rows, totalRows: file.rows })
     return Int32Array.from(places)
   }
@@ -230,7 +242,7 @@ function checkColumns(files: readonly RowFile[], columns: DataColumns, given: Pa
       throw new DataError(`${file.path}: no column "${path}" (${what}), it has ${names.join(', ')}`, {
         path: file.path,
         details: { column: path },
-        hint: `name the column that holds it, in columns.${what}`,
+        hint: columnHint(what),
       })
     }
   }

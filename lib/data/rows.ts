@@ -34,6 +34,9 @@ export interface DataRow {
   source: string | undefined
 }
 
+/** Columns of a row that a message names. */
+const mostNamed = 12
+
 /** Checks the names of columns and fills in the defaults. */
 export function resolveColumns(given: Partial<DataColumns> = {}): DataColumns {
   const columns = {
@@ -55,7 +58,11 @@ export function topLevelColumns(columns: DataColumns): string[] {
 
 /** @throws {DataError} naming the file, the row, the column, what came and what was expected */
 export function mapRow(raw: RawRow, columns: DataColumns): DataRow {
-  if (raw.problem !== undefined) throw new DataError(`${raw.where}: ${raw.problem}`)
+  if (raw.problem !== undefined) {
+    throw new DataError(`${raw.where}: ${raw.problem}`, {
+      hint: 'mend the row, or leave such rows out (skipBadRows, --skip-bad-rows)',
+    })
+  }
   const fail = (what: keyof DataColumns) => (problem: string) =>
     new DataError(`${raw.where}: column "${columns[what]}": ${problem}`, {
       details: { column: columns[what], where: raw.where },
@@ -63,11 +70,27 @@ export function mapRow(raw: RawRow, columns: DataColumns): DataRow {
   const at = (what: keyof DataColumns) => valueAt(raw.values, columns[what])
   return {
     where: raw.where,
-    messages: messagesOf(at('prompt'), fail('prompt')),
+    messages: messagesOf(promptAt(raw, columns), fail('prompt')),
     demonstration: traceOf(at('demonstration'), fail('demonstration')),
     answer: answerOf(at('answer'), fail('answer')),
     source: optionalText(at('source'), fail('source')),
   }
+}
+
+// No row can do without its prompt: where there is none, the name of the column is most likely wrong.
+function promptAt(raw: RawRow, columns: DataColumns): unknown {
+  const value = valueAt(raw.values, columns.prompt)
+  if (value !== undefined) return value
+  const names = raw.values instanceof Map ? [...raw.values.keys()] : Object.keys(raw.values ?? {})
+  throw new DataError(
+    `${raw.where}: no column "${columns.prompt}" (prompt), it has ${names.slice(0, mostNamed).join(', ') || 'none'}`,
+    { details: { column: columns.prompt, where: raw.where }, hint: columnHint('prompt') },
+  )
+}
+
+/** What to do about a column that is not there. */
+export function columnHint(what: keyof DataColumns): string {
+  return `name the column that holds it: data.columns.${what}, or --column ${what}=NAME of luffy data inspect`
 }
 
 function valueAt(values: unknown, path: string): unknown {
@@ -77,7 +100,10 @@ function valueAt(values: unknown, path: string): unknown {
 type Fail = (problem: string) => DataError
 
 function messagesOf(value: unknown, fail: Fail): ChatMessage[] {
-  if (typeof value !== 'string') return checkMessages(value, fail)
+  if (Array.isArray(value)) return checkMessages(value, fail)
+  if (typeof value !== 'string') {
+    throw fail(`expected a text or a list of messages, got ${describeValue(value)}`)
+  }
   if (value === '') throw fail('expected a prompt, got ""')
   return [{ role: 'user', content: value }]
 }

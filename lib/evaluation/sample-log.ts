@@ -159,7 +159,7 @@ async function compareSettings(folder: string, settings: SampleSettings): Promis
   )
   throw new CheckpointError(`${folder}: holds an evaluation with other settings: ${list.join('; ')}`, {
     path,
-    hint: 'evaluate into another folder',
+    hint: 'evaluate into another folder (--out), or with those settings',
   })
 }
 

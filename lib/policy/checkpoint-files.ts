@@ -271,7 +271,7 @@ function nonFiniteError(path: string, { name, size }: Parameter, count: number):
   return new ModelFileError(
     `${path}: tensor ${JSON.stringify(name)}: ${count} of ${size} values are NaN or infinite`,
     {
-      hint: 'the model is damaged; allowNonFinite (--allow-nonfinite) loads it all the same',
+      hint: 'the model is damaged: get it again; in a program, Policy.load with allowNonFinite loads it all the same',
       path,
       details: { tensor: name, count },
     },

@@ -1,4 +1,5 @@
 // How the hub is reached, which model is meant, and what its answers mean as errors. See hub.ts.
+import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError, LuffyError, ModelFileError, throwIfAborted } from '../errors.js'
@@ -21,6 +22,8 @@ export interface Reference {
   folder: string
 }
 
+const mostTokenBytes = 4096
+
 export function hubOf(env: NodeJS.ProcessEnv): Hub {
   const path = (value: string) => (value.startsWith('~') ? join(homedir(), value.slice(1)) : value)
   const home = path(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'))
@@ -33,11 +36,33 @@ export function hubOf(env: NodeJS.ProcessEnv): Hub {
   return {
     endpoint,
     cache: path(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub')),
-    token: env.HF_TOKEN?.trim() || undefined,
-    offline: [env.HF_HUB_OFFLINE, env.TRANSFORMERS_OFFLINE].some(value =>
-      ['1', 'on', 'yes', 'true'].includes(value?.toLowerCase() ?? ''),
-    ),
+    token: tokenOf(env, home, path),
+    offline: [env.HF_HUB_OFFLINE, env.TRANSFORMERS_OFFLINE].some(isOn),
   }
+}
+
+// As huggingface_hub finds it: the environment, then the file that `hf auth login` writes, unless that is turned off.
+function tokenOf(env: NodeJS.ProcessEnv, home: string, path: (value: string) => string): string | undefined {
+  const given = cleanToken(env.HF_TOKEN) ?? cleanToken(env.HUGGING_FACE_HUB_TOKEN)
+  if (given !== undefined || isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return given
+  const file = path(env.HF_TOKEN_PATH || join(home, 'token'))
+  try {
+    // A pipe would be waited for, and no token is long.
+    const status = statSync(file)
+    return status.isFile() && status.size <= mostTokenBytes
+      ? cleanToken(readFileSync(file, 'utf8'))
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function cleanToken(text: string | undefined): string | undefined {
+  return text?.replace(/[\r\n]/g, '').trim() || undefined
+}
+
+function isOn(value: string | undefined): boolean {
+  return ['1', 'on', 'yes', 'true'].includes(value?.toLowerCase() ?? '')
 }
 
 export function parseReference(text: string, cache: string): Reference {
@@ -98,7 +123,7 @@ export function hubError(
       ...(code === undefined ? {} : { code }),
     })
   const tokenHint =
-    hub.token === undefined ? 'a private model needs a token in HF_TOKEN' : 'or HF_TOKEN may not see it'
+    hub.token === undefined ? 'a private model needs a token in HF_TOKEN' : 'or your token may not see it'
   if (statusCode === 404 || (statusCode === 401 && hub.token === undefined)) {
     return fail(
       `${hub.endpoint} has no model ${reference.name}` +

@@ -63,6 +63,11 @@ export function formatCount(count: number): string {
   return `${(count / 1e9).toPrecision(3)}G`
 }
 
+/** `512.0 MiB`, `1.5 GiB`. */
+export function formatBytes(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`
+}
+
 /** A number with a fixed number of decimals, or a dash where it is missing or not finite. */
 export function formatNumber(value: number | null | undefined, decimals = 3): string {
   return value === null || value === undefined || !Number.isFinite(value) ? '-' : value.toFixed(decimals)

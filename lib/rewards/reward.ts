@@ -1,4 +1,5 @@
 // What a reward is, and how a batch of completions is scored: failures are counted with a reason, never shown as zero.
+import { setMaxListeners } from 'node:events'
 import { RewardError, throwIfAborted } from '../errors.js'
 import { checkArray, checkFunction, checkObject } from '../options.js'
 import { printable } from '../printable.js'
@@ -55,7 +56,9 @@ export async function scoreCompletions<Row>(
   checkArray(inputs, 'inputs').forEach((input, i) => {
     checkObject(input, `inputs[${i}]`)
   })
-  const judged = await Promise.all(inputs.map(input => judge(reward, signal ? { ...input, signal } : input)))
+  const judged = await withOwnSignal(signal, own =>
+    Promise.all(inputs.map(input => judge(reward, own ? { ...input, signal: own } : input))),
+  )
   return {
     rewards: judged.map(judgement => judgement.reward),
     reasons: judged.map(judgement => judgement.reason),
@@ -63,6 +66,25 @@ export async function scoreCompletions<Row>(
     failedCount: judged.filter(judgement => judgement.failed).length,
     failures: judged.map(judgement => judgement.failed),
     reasonCounts: countsOf(judged.map(judgement => judgement.reason).filter(reason => reason !== '')),
+  }
+}
+
+// Rewards listen to a signal that follows the caller's: as many listeners as there are completions are no leak, which
+// Node would warn of on the caller's own.
+async function withOwnSignal<Result>(
+  signal: AbortSignal | undefined,
+  body: (own: AbortSignal | undefined) => Promise<Result>,
+): Promise<Result> {
+  if (signal === undefined) return body(undefined)
+  throwIfAborted(signal, 'scoring')
+  const follower = new AbortController()
+  setMaxListeners(0, follower.signal)
+  const follow = () => follower.abort(signal.reason)
+  signal.addEventListener('abort', follow, { once: true })
+  try {
+    return await body(follower.signal)
+  } finally {
+    signal.removeEventListener('abort', follow)
   }
 }
 

@@ -21,8 +21,8 @@ function mistakeOf(
   if (issue.code === 'unrecognized_keys') {
     const known = Object.keys(propertiesAt(schema, path))
     return issue.keys.map(key => {
-      const nearest = nearestName(key, known)
       const where = path.length === 0 ? key : `${name}.${key}`
+      const nearest = nearestName(key, known) ?? optionsNamed(key, schema).find(option => option !== where)
       return `unknown option "${where}"${nearest ? `, did you mean "${nearest}"?` : ''}`
     })
   }
@@ -104,6 +104,17 @@ function nodeAt(schema: Node, path: readonly PropertyKey[]): Node {
     node = inner as Node
   }
   return node
+}
+
+// Options of that name in other groups, by their full names.
+function optionsNamed(key: string, node: Node, prefix = ''): string[] {
+  const forms = [node, ...((node.anyOf ?? []) as Node[])]
+  return forms.flatMap(form =>
+    Object.entries(form.properties ?? {}).flatMap(([name, inner]) => [
+      ...(name === key ? [prefix + name] : []),
+      ...optionsNamed(key, inner as Node, `${prefix}${name}.`),
+    ]),
+  )
 }
 
 function propertiesAt(schema: Node, path: readonly PropertyKey[]): Record<string, unknown> {

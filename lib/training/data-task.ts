@@ -13,7 +13,9 @@ import { loadTokenizer } from '../policy/tokenizer-load.js'
 import { CounterRandom } from '../random.js'
 import { type NamedReward, namedRewards } from '../rewards/named-rewards.js'
 import type { EvaluationSet, Task } from '../rewards/task.js'
-import type { ResolvedTrainConfig } from './train-config.js'
+import { momentAt } from './moment.js'
+import { type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
+import { resolveTrainerOptions } from './trainer-options.js'
 
 export type DataConfig = ResolvedTrainConfig & { data: NonNullable<ResolvedTrainConfig['data']> }
 
@@ -51,6 +53,16 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
   if (training.size === 0) {
     throw new DataError(`${training.paths.join(', ')}: no row is left; ${countsOf(training)}`)
   }
+  // Some methods begin with another: that of the first step.
+  const first = momentAt(resolveTrainerOptions(trainerOptionsOf(config)), 1).method
+  const shown = first.demonstrations && config.demonstrationsPerPrompt > 0
+  if (shown && training.demonstrations === 0) {
+    throw new DataError(
+      `${training.paths.join(', ')}: no row has a demonstration in column "${data.columns.demonstration}", ` +
+        `from which ${first.name} learns; ${countsOf(training)}`,
+      { hint: 'name the column in data.columns.demonstration, or use method grpo' },
+    )
+  }
   const held = data.eval === undefined ? undefined : await open(data.eval, [])
   const evaluations = held === undefined ? [] : await evaluationSets(held, format, data.evalRows)
   const score = reward.create({ endTexts: tokenizer.endIds.map(id => tokenizer.decode([id])) })
@@ -61,7 +73,10 @@ export async function dataTask(config: DataConfig, signal?: AbortSignal): Promis
     batch: async (seed, count, step) => format.format(await training.batch(seed, count, step)),
     evaluations,
     reward: score,
-    notices: [training, ...(held ? [held] : [])].map(set => `${set.paths.join(', ')}: ${countsOf(set)}`),
+    notices: [training, ...(held ? [held] : [])].map(
+      set =>
+        `${set.paths.join(', ')}: ${countsOf(set)}${set === training && shown ? withoutDemonstration(set) : ''}`,
+    ),
     fingerprints: Object.fromEntries(
       await Promise.all(training.paths.map(async path => [path, await fingerprint(path)] as const)),
     ),
@@ -112,6 +127,11 @@ export function countsOf(set: DataSet): string {
   }
   const counts = dropped.map(([name, count]) => `${name} ${count}${rowsOf(name, count)}`).join(', ')
   return `${set.size} of ${set.totalRows} rows${counts === '' ? '' : `; left out: ${counts}`}`
+}
+
+// A group without a demonstration teaches as on-policy learning does: the user should know how many there are.
+function withoutDemonstration({ size, demonstrations }: DataSet): string {
+  return demonstrations === size ? '' : `; without a demonstration: ${size - demonstrations}`
 }
 
 // The folder stands before it already.

@@ -1,5 +1,4 @@
 // What a run would do, found out without a change to anything: `luffy train --dry-run` and `luffy validate`.
-import { resolveMethod } from '../methods/index.js'
 import { Checkpoint } from '../policy/checkpoint-files.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { withOverrides } from '../policy/config.js'
@@ -9,8 +8,10 @@ import { parameterLayout } from '../policy/parameters.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import { Device } from '../tensor/device.js'
 import { effectiveConfig } from './effective-config.js'
+import { momentAt } from './moment.js'
 import { checkFits, namedTask } from './run-task.js'
-import { bestSetOf, type ResolvedTrainConfig } from './train-config.js'
+import { bestSetOf, type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
+import { resolveTrainerOptions } from './trainer-options.js'
 import { TrainingRun } from './training-run.js'
 
 /** A configuration against this machine: its device is there, its model can be read and has the task's tokens. */
@@ -73,6 +74,18 @@ async function policyOf(model: string, config: ResolvedTrainConfig): Promise<Pol
   return checkpoint.config
 }
 
+/** Steps that are alike. */
+export interface PlannedPhase {
+  method: string
+  /** The first and the last of them. */
+  from: number
+  to: number
+  /** Per group. */
+  samples: number
+  demonstrations: number
+  updatesPerStep: number
+}
+
 export interface TrainPlan extends CheckedSetup {
   runFolder: string
   /** Whether the run folder is there. */
@@ -81,10 +94,8 @@ export interface TrainPlan extends CheckedSetup {
   step: number
   checkpoint: string | undefined
   notices: string[]
-  /** Per group. */
-  samples: number
-  demonstrations: number
-  updatesPerStep: number
+  /** What the steps are, in their order; one part unless the method begins as another. */
+  phases: PlannedPhase[]
   /** Of weights, gradients and the two moments, in float32. */
   stateBytes: number
 }
@@ -98,8 +109,6 @@ export async function planTrain(config: ResolvedTrainConfig, given?: Task): Prom
     task.fingerprints,
   )
   const setup = await checkSetup(config, { task, folder: checkpoint?.folder })
-  const method = resolveMethod(config.method)
-  const demonstrations = method.demonstrations ? config.demonstrationsPerPrompt : 0
   return {
     ...setup,
     runFolder: folder,
@@ -107,9 +116,35 @@ export async function planTrain(config: ResolvedTrainConfig, given?: Task): Prom
     step: checkpoint?.step ?? 0,
     checkpoint: checkpoint?.folder,
     notices: [...notices, ...(task.notices ?? [])],
-    samples: method.onPolicy ? config.numGenerations - demonstrations : 0,
-    demonstrations,
-    updatesPerStep: config.promptsPerStep / config.promptsPerUpdate,
+    phases: phasesOf(config),
     stateBytes: 4 * 4 * setup.model.parameters,
   }
+}
+
+/** Steps that are looked at one by one: a method says what each is. */
+const mostSteps = 100_000
+
+function phasesOf(config: ResolvedTrainConfig): PlannedPhase[] {
+  const options = resolveTrainerOptions(trainerOptionsOf(config))
+  const phases: PlannedPhase[] = []
+  for (let step = 1; step <= Math.max(1, Math.min(config.maxSteps, mostSteps)); step++) {
+    const { method, oneUpdate } = momentAt(options, step)
+    const demonstrations = method.demonstrations ? config.demonstrationsPerPrompt : 0
+    const phase = {
+      method: method.name,
+      samples: method.onPolicy ? config.numGenerations - demonstrations : 0,
+      demonstrations,
+      updatesPerStep: oneUpdate ? 1 : config.promptsPerStep / config.promptsPerUpdate,
+    }
+    const last = phases.at(-1)
+    const isSame =
+      last?.method === phase.method &&
+      last.samples === phase.samples &&
+      last.updatesPerStep === phase.updatesPerStep
+    if (last !== undefined && isSame) last.to = step
+    else phases.push({ ...phase, from: step, to: step })
+  }
+  const last = phases.at(-1)
+  if (last !== undefined) last.to = Math.max(last.to, config.maxSteps)
+  return phases
 }

@@ -22,9 +22,12 @@ export interface PretrainOptions {
   batch: number
   /** Peak of a cosine with warm-up. */
   learningRate: number
-  warmupSteps: number
-  betas: readonly [number, number]
-  weightDecay: number
+  /** Default 0. */
+  warmupSteps?: number
+  /** Default [0.9, 0.95]. */
+  betas?: readonly [number, number]
+  /** Default 0.01. */
+  weightDecay?: number
   signal?: AbortSignal | undefined
   /** Told of each step; a promise is waited for. What it throws ends the call (lib/callback.ts). */
   onStep?: ((metrics: StepMetrics) => unknown) | undefined
@@ -57,7 +60,7 @@ export async function pretrain(
   const batch = checkInteger(given.batch, 'batch', { min: 1 })
   const signal = checkSignal(given.signal, 'signal')
   const onStep = checkCallback<StepMetrics>(given.onStep, 'onStep')
-  const { learningRate, warmupSteps, betas, weightDecay } = options
+  const { learningRate, warmupSteps = 0, betas = [0.9, 0.95], weightDecay = 0.01 } = options
   await using trainer = await Trainer.create(policy, { method: 'sft', optimizer: { betas, weightDecay } })
   const schedule = { kind: 'cosine', peak: learningRate, warmupSteps, totalSteps: steps } as const
   for (let step = 0; step < steps; step++) {

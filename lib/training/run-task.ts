@@ -1,6 +1,7 @@
 // The task of a run: the one that its configuration names, whether a policy fits it, and the prompts of each step.
 import { batchIndices } from '../data/batches.js'
 import { ConfigError } from '../errors.js'
+import type { Method } from '../methods/method.js'
 import type { PolicyConfig } from '../policy/config.js'
 import { checkTokenizerFits } from '../policy/tokenizer-load.js'
 import type { Task, TaskItem } from '../rewards/task.js'
@@ -24,6 +25,11 @@ export function checkFits(
   config: ResolvedTrainConfig,
 ): void {
   checkTokenizerFits(task.tokenizer, vocabSize, folder)
+  checkLengths(maxPositions, config)
+}
+
+/** Throws where prompts and responses of data files may be longer than a policy's positions. */
+export function checkLengths(maxPositions: number, config: ResolvedTrainConfig): void {
   const longest = (config.data?.maxPromptLength ?? 0) + config.maxCompletionLength
   if (config.data === undefined || longest <= maxPositions) return
   throw new ConfigError(
@@ -43,8 +49,10 @@ export function taskNotices(
   { maxPositions }: Pick<PolicyConfig, 'maxPositions'>,
   config: ResolvedTrainConfig,
 ): string[] {
-  if (batch !== undefined) return []
-  const notices: string[] = []
+  // Some methods begin with another: that of the first step.
+  const { method } = momentAt(resolveTrainerOptions(trainerOptionsOf(config)), 1)
+  const notices = groupNotices(method, config)
+  if (batch !== undefined) return notices
   if (training.length < config.promptsPerStep) {
     notices.push(
       `task.training has ${training.length} prompts, promptsPerStep is ${config.promptsPerStep}: a step takes some twice`,
@@ -57,8 +65,6 @@ export function taskNotices(
         `the policy's ${maxPositions} positions: responses to it end there`,
     )
   }
-  // Some methods begin with another: that of the first step.
-  const { method } = momentAt(resolveTrainerOptions(trainerOptionsOf(config)), 1)
   if (!method.demonstrations || config.demonstrationsPerPrompt === 0) return notices
   const shown = training.flatMap(item => item.demonstration ?? [])
   if (shown.length === 0) {
@@ -74,6 +80,23 @@ export function taskNotices(
     )
   }
   return notices
+}
+
+// An advantage says how a member did beside the others of its group.
+function groupNotices(
+  method: Method,
+  { numGenerations, demonstrationsPerPrompt }: ResolvedTrainConfig,
+): string[] {
+  if (!method.onPolicy) return []
+  const demonstrations = method.demonstrations ? demonstrationsPerPrompt : 0
+  const samples = numGenerations - demonstrations
+  if (samples === 0) {
+    return [
+      `numGenerations (${numGenerations}) counts the demonstration: nothing is sampled, ${method.name} learns from demonstrations alone`,
+    ]
+  }
+  if (numGenerations > 1) return []
+  return [`numGenerations is 1: a sample has no other to be compared with, its advantage is its reward`]
 }
 
 /** The prompts of a step. */

@@ -46,7 +46,7 @@ test('a dry run prints the configuration and what would happen, and writes nothi
   t.regex(fresh.stdout, /^# device cpu, \w+ kernels, \d+ threads?$/m)
   t.regex(
     fresh.stdout,
-    /^# model .*base: a qwen2 of \S+k? parameters; with gradients and moments \S+ bytes$/m,
+    /^# model .*base: a qwen2 of \S+k? parameters; with gradients and moments \d+\.\d MiB$/m,
   )
   t.regex(fresh.stdout, /^# each step: 2 prompts, each with 2 samples and 1 demonstration, 1 update$/m)
   t.regex(
@@ -54,6 +54,12 @@ test('a dry run prints the configuration and what would happen, and writes nothi
     /^# evaluates id, .*hard.* before the first step, every 2 steps and at the end; the best is by hard$/m,
   )
   t.regex(fresh.stdout, /^# saves every 50 steps and at the end, keeps 2 and the best$/m)
+
+  const two = await luffy([...args('two', { method: 'sftThenRl', 'methodOptions.sftSteps': 2 }), '--dry-run'])
+  t.regex(
+    two.stdout,
+    /^# each of steps 1 to 2 \(sft\): 2 prompts, each with 0 samples and 1 demonstration, 1 update\n# each of steps 3 to 3 \(sftThenRl\): 2 prompts, each with 3 samples and 0 demonstrations, 1 update$/m,
+  )
 
   const ran = await luffy(args('r'))
   t.is(ran.code, 0, ran.stderr)

@@ -95,6 +95,7 @@ test('every line is below 80 columns, every option has its line and its words', 
     for (const line of help.split('\n')) t.true(line.length < 80, `luffy ${name}: ${line.length}: ${line}`)
     t.deepEqual(optionsIn(help), commands[name], `luffy ${name}`)
     t.regex(help, /^Usage: luffy/)
+    t.notRegex(help, /\(default:\s+(false|\[\])\)/)
     // A description behind each option, on its line or the next.
     for (const match of help.matchAll(/^ {2}-.*$/gm)) {
       t.regex(help.slice(match.index), /^ {2}-\S.*?(?: {2,}|\n {10,})\w/, `luffy ${name}: ${match[0]}`)

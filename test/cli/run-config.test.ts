@@ -16,10 +16,24 @@ test('YAML and JSON are read alike', t => {
 const refused: [string, RegExp][] = [
   ['', /^f: is empty, expected options$/],
   ['- a\n', /^f: expected names and values, got \["a"\]$/],
-  ['model: a\nmodel: b\n', /^f:2:1: .*unique/],
+  ['model: a\nmodel: b\n', /^f:2:1: the name "model" is given twice/],
+  ['model: {a: 1\nb: 2\n', /^f:2:1: a { before this place is not closed; close it, or indent this line$/],
+  ['model: [a, b\nc: 2\n', /^f:2:1: a \[ before this place is not closed/],
+  ['model: [a, b', /^f:1:13: a \[ before this place is not closed/],
+  ['model: {a: "b', /^f:1:14: a text in " is not closed$/],
+  ['model: "a\\q"\n', /^f:1:10: an unknown escape after a backslash; use single quotes/],
+  ['a: 1\n\tb: 2\n', /^f:2:1: a tab as indentation; use spaces$/],
+  ['model: @a\n', /^f:1:8: a value cannot begin with "@"; put it in quotes$/],
+  ['model: a: b\n', /^f:1:8: a name with ": " twice in its line/],
+  ['a: 1\n  b: 2\n', /^f:1:4: a name with ": " twice in its line, or over several lines/],
+  ['a:\n    b: 1\n  c: 2\n', /^f:3:1: this line stands neither under the one before nor beside it/],
+  ['a: *x\n', /^f:1:4: aliases \(\*.*\) are not allowed/],
+  ['a: 1\n}\n', /^f:2:1: "}" is not expected here; expected name: value$/],
+  ['a: 1\n- b\n', /^f:2:1: an item of a list beside names and values/],
+  ['a: 1\nb', /^f:2:1: expected name: value, got "b"$/],
   ['model: [a\n', /^f:\d+:\d+: /],
   ['model: !!js/function a\n', /^f:1:8: .*tag/],
-  ['a: &x 1\nb: *x\n', /aliases \(\*x\) are not allowed/],
+  ['a: &x 1\nb: *x\n', /^f:2:4: aliases \(\*x\) are not allowed; write the value out/],
   ['__proto__: { polluted: 1 }\n', /the name "__proto__" is not allowed/],
   ['objective: { constructor: 1 }\n', /f: objective: the name "constructor" is not allowed/],
   ['{"__proto__": {"polluted": 1}}', /the name "__proto__" is not allowed/],
@@ -64,7 +78,10 @@ test('overrides that cannot be meant are refused', t => {
     t.throws(() => applyOverride({ model: 'a' }, override), { instanceOf: ConfigError }, override)
   }
   t.throws(() => applyOverride({}, 'adamBetas={__proto__: 1}'), { instanceOf: ConfigError })
-  t.throws(() => applyOverride({}, 'adamBetas=[1'), { instanceOf: ConfigError, message: /not YAML/ })
+  t.throws(() => applyOverride({}, 'adamBetas=[1'), {
+    instanceOf: ConfigError,
+    message: /--set adamBetas=\[1: expected ] before the end$/,
+  })
 })
 
 test('every mistake is named, with the file and the nearest option', async t => {
@@ -90,6 +107,14 @@ test('a mistake is blamed on what it came from', async t => {
     '--set maxSteps=2.5: expected an integer from 0, got 2.5; ' +
       '--set lerningRate=1: unknown option "lerningRate", did you mean "learningRate"?; ' +
       '--set promptsPerUpdate=7: expected a divisor of promptsPerStep (16), got 7',
+  )
+  t.is(
+    await messageOf('maxSteps=1', 'objective.gamma=0.2'),
+    '--set objective.gamma=0.2: unknown option "objective.gamma", did you mean "objective.shaping.gamma"?',
+  )
+  t.is(
+    await messageOf('maxSteps=1', 'train=a.jsonl'),
+    '--set train=a.jsonl: unknown option "train", did you mean "data.train"?',
   )
   // Under another tool's name too, and for a member of what was set.
   t.is(

@@ -125,6 +125,9 @@ test('sample completes prompts that are given, piped or made', async t => {
 
   const table = await luffy(['sample', base, '--prompt', '12rs=', '--max-tokens', '5'])
   t.regex(table.stdout, /^12rs= +right answer 12, temperature 0\.6, seed \d+\ncompletion +\| reward/)
+  // Without operations there is no answer to judge by, and no column for it.
+  const unjudged = await luffy(['sample', base, '--prompt', '12=', '--n', '1', '--max-tokens', '5'])
+  t.regex(unjudged.stdout, /^12= +temperature 0\.6, seed \d+\ncompletion +\| log-probability \| ended by$/m)
 })
 
 test('sample names what is wrong', async t => {

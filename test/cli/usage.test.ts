@@ -53,7 +53,11 @@ const failures: { args: string[]; code: number; line: RegExp; env?: Record<strin
     code: 2,
     line: /expected a number of at least 0, got "-1"/,
   },
-  { args: ['build', '--cuda'], code: 7, line: /no CUDA kernels/ },
+  {
+    args: ['build', '--cuda'],
+    code: 7,
+    line: /the CUDA kernels have no build of their own; luffy build makes them/,
+  },
   { args: ['build', '--cpu', '--cuda'], code: 2, line: /expected --cpu or --cuda, got both/ },
   { args: ['doctor'], code: 7, line: /do not load.*LUFFY_NATIVE/, env: { LUFFY_NATIVE: '/nowhere.node' } },
 ]
@@ -93,6 +97,25 @@ test('luffy methods names every method with what it minimizes', async t => {
   t.is(code, 0)
   for (const name of Object.keys(methods)) t.regex(stdout, new RegExp(`^ {2}${name} +\\S`, 'm'))
   t.regex(stdout, /A p\/\(p \+ 0\.1\)/)
+  // Group and advantage as the README has them: supervised members count in no mean.
+  for (const [name, group, advantage] of [
+    ['luffy', 'samples, demonstrations', 'R - mean'],
+    ['rlWithSftLoss', 'samples, demonstrations', 'R - mean of samples'],
+    ['sftThenRl', 'demonstrations, then samples', 'R - mean'],
+    ['exgrpo', 'samples, past successes', 'R - mean'],
+    ['chord', 'samples, demonstrations', '(R - mean of samples) / std'],
+    ['hpt', 'samples or demonstrations', 'R - mean of samples'],
+  ]) {
+    const row = stdout.split('\n').find(line => line.startsWith(`${name} `) && line.includes('|'))
+    t.deepEqual(
+      row
+        ?.split('|')
+        .slice(1, 3)
+        .map(cell => cell.trim()),
+      [group, advantage],
+      name,
+    )
+  }
   const { stdout: json } = await luffy(['methods', '--json'])
   t.deepEqual(
     (JSON.parse(json) as { name: string }[]).map(({ name }) => name),

@@ -1,12 +1,12 @@
 // Comparisons of a policy so small that a run takes a second: resumed, with a run that fails, and what is refused.
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
-import { type CompareEvent, compare } from '../../lib/compare/compare.js'
 import { resolveCompareConfig } from '../../lib/compare/compare-config.js'
 import { checkOverlap, planRuns } from '../../lib/compare/plan.js'
 import { recordOf } from '../../lib/compare/run-record.js'
-import { AbortedError, ConfigError, opChainsTask } from '../../lib/index.js'
+import { AbortedError, type CompareEvent, ConfigError, compare, opChainsTask } from '../../lib/index.js'
+import { temporaryFolder } from '../_helpers/folders.js'
 import { folderWithBase, lastLine, luffy } from '../cli/_luffy.js'
 
 const test = ava.serial
@@ -97,6 +97,26 @@ test('every method runs with every seed, the table is that of the run folders, a
   const markdown = readFileSync(join(folder, 'tiny/compare.md'), 'utf8')
   t.regex(markdown, /^\| sft, slow +\|/m)
   t.is(JSON.parse(readFileSync(join(folder, 'tiny/compare.json'), 'utf8')).records.length, 4)
+
+  // Its folder is one that `luffy report` takes, also where it was moved to; what is named twice is shown once.
+  const page = await luffy(['report', join(folder, 'tiny')])
+  t.is(page.code, 0, page.stderr)
+  const html = readFileSync(join(folder, 'tiny/report.html'), 'utf8')
+  t.regex(html, /<title>tiny<\/title>/)
+  t.regex(html, /Held-out prompts, after the last step\. Whiskers/)
+  for (const text of ['sft, slow', 'out of distribution', 'luffy, seed 2']) t.true(html.includes(text), text)
+  const moved = await temporaryFolder(t)
+  cpSync(folder, moved, { recursive: true })
+  renameSync(join(folder, 'runs'), join(folder, 'away'))
+  const twice = await luffy(['report', join(moved, 'tiny'), `${join(moved, 'tiny')}/`, '--json'])
+  t.is(twice.code, 0, twice.stderr)
+  renameSync(join(folder, 'away'), join(folder, 'runs'))
+  t.is(JSON.parse(twice.stdout).file, join(moved, 'tiny/report.html'))
+  t.is(readFileSync(join(moved, 'tiny/report.html'), 'utf8').replaceAll(moved, folder).length, html.length)
+  writeFileSync(join(moved, 'tiny/compare.json'), '{"records": 1}')
+  const torn = await luffy(['report', join(moved, 'tiny')])
+  t.is(torn.code, 4)
+  t.regex(lastLine(torn.stderr), /compare\.json: is not what luffy compare writes/)
 
   // Another option is another run; the others stay.
   const changed = await compare(
@@ -227,6 +247,17 @@ test('mistakes of a configuration are all said at once', async t => {
   const wrong = resolveCompareConfig({ methods: [{ label: 'mine', learningRate: -1 }], base: 'nowhere' })
   await t.throwsAsync(planRuns(wrong, { folder: 'nowhere', digest: '' }, 2), {
     message: /^mine: .*learningRate/,
+  })
+  // What no run could begin with is said once, before there is any.
+  const folder = await folderWithBase(t)
+  const long = resolveCompareConfig({
+    methods: ['luffy', 'sft'],
+    defaults: { data: { train: join(folder, 'rows.jsonl'), maxPromptLength: 99_999 } },
+  })
+  await t.throwsAsync(planRuns(long, { folder: join(folder, 'base'), digest: '' }, 2), {
+    instanceOf: ConfigError,
+    message:
+      /^luffy: data\.maxPromptLength \(99999\) and maxCompletionLength \(64\) are 100063 tokens, the policy has \d+ pos/,
   })
 })
 

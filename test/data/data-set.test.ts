@@ -75,10 +75,13 @@ test('a row that cannot be read is an error that names it, or is counted', async
   const folder = await temporaryFolder(t)
   const bad: [row: object | string, message: RegExp][] = [
     ['{"prompt": ', /x\.jsonl:2: column 12: /],
-    [{ prompt: null }, /x\.jsonl:2: column "prompt": expected a list of messages, got null/],
+    [{ prompt: null }, /x\.jsonl:2: column "prompt": expected a text or a list of messages, got null/],
     [{ prompt: [] }, /column "prompt": expected a list of messages, got an array of 0/],
     [{ prompt: '' }, /column "prompt": expected a prompt, got ""/],
-    [{ other: 1 }, /column "prompt": expected a list of messages, got undefined/],
+    [
+      { other: 1, more: 2 },
+      /x\.jsonl:2: no column "prompt" \(prompt\), it has other, more; name the column .*data\.columns\.prompt, or --column prompt=NAME/,
+    ],
     [
       { prompt: [{ role: 'user' }] },
       /message 0: expected role and content as texts, got "user" and undefined/,

@@ -230,7 +230,8 @@ test('what cannot be evaluated is named', async t => {
   await evaluate(policy, options('one', few))
   await t.throwsAsync(evaluate(policy, options('one', { ...few, temperature: 0.5, seed: 4 })), {
     instanceOf: CheckpointError,
-    message: /other settings: temperature was 1, is 0\.5; seed was 3, is 4; evaluate into another folder/,
+    message:
+      /other settings: temperature was 1, is 0\.5; seed was 3, is 4; evaluate into another folder \(--out\), or with/,
   })
   await using other = await Policy.create(
     {

@@ -1,7 +1,7 @@
 // The replay buffer of exgrpo: what enters and leaves it, which prompts and successes are drawn, and that its records are
 // all of it.
 import test from 'ava'
-import type { RecallContext } from '../../lib/methods/memory.js'
+import type { RecallContext } from '../../lib/index.js'
 import type { RatedMember } from '../../lib/methods/method.js'
 import { ReplayBuffer, type ReplayBufferSettings } from '../../lib/methods/replay-buffer.js'
 

@@ -1,5 +1,6 @@
 // Models of the hub, against a server of its own and against prepared caches: what is fetched, where it lies, and what
 // every failure is called.
+import { execFileSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -17,6 +18,7 @@ import { AbortedError, ConfigError, ModelFileError } from '../../lib/errors.js'
 import { Policy } from '../../lib/index.js'
 import { writeCheckpoint } from '../../lib/policy/checkpoint-write.js'
 import { type DownloadProgress, modelFolder } from '../../lib/policy/hub.js'
+import { hubOf } from '../../lib/policy/hub-access.js'
 import { readPolicyConfig } from '../../lib/policy/hugging-face-config.js'
 import { parameterLayout } from '../../lib/policy/parameters.js'
 import { loadTokenizer } from '../../lib/policy/tokenizer-load.js'
@@ -27,7 +29,16 @@ import { commit, HubServer, name, sumOf } from './_hub-server.js'
 // The environment is the process's.
 const test = anyTest.serial
 const model = `hf:${name}`
-const variables = ['HF_ENDPOINT', 'HF_HOME', 'HF_HUB_CACHE', 'HF_TOKEN', 'HF_HUB_OFFLINE']
+const variables = [
+  'HF_ENDPOINT',
+  'HF_HOME',
+  'HF_HUB_CACHE',
+  'HF_TOKEN',
+  'HF_TOKEN_PATH',
+  'HF_HUB_OFFLINE',
+  'HF_HUB_DISABLE_IMPLICIT_TOKEN',
+  'HUGGING_FACE_HUB_TOKEN',
+]
 
 function environment(t: ExecutionContext, values: Record<string, string>): void {
   for (const variable of variables) delete process.env[variable]
@@ -223,6 +234,28 @@ test('a token goes to the hub, and into no message', async t => {
   hub.intercept = (_, response) => !!response.writeHead(401).end('')
   const error = await fails(t, /does not give it \(401\)/, `${model}@v1`)
   t.false(JSON.stringify([error.message, error.hint, error.details]).includes('secret'))
+})
+
+test('the token of the environment comes before the file that a login left, and a file can be turned off', t => {
+  const home = temporaryFolder(t)
+  writeFileSync(join(home, 'token'), ' hf_of_file\r\n')
+  const other = join(home, 'other')
+  writeFileSync(other, 'hf_of_other')
+  const token = (env: Record<string, string>) => hubOf({ HF_HOME: home, ...env }).token
+  t.is(token({}), 'hf_of_file')
+  t.is(token({ HF_TOKEN: '  ' }), 'hf_of_file')
+  t.is(token({ HF_TOKEN: 'hf_given\n' }), 'hf_given')
+  t.is(token({ HUGGING_FACE_HUB_TOKEN: 'hf_old' }), 'hf_old')
+  t.is(token({ HF_TOKEN_PATH: other }), 'hf_of_other')
+  t.is(token({ HF_HUB_DISABLE_IMPLICIT_TOKEN: '1' }), undefined)
+  t.is(token({ HF_HUB_DISABLE_IMPLICIT_TOKEN: '1', HF_TOKEN: 'hf_given' }), 'hf_given')
+  t.is(token({ HF_TOKEN_PATH: join(home, 'none') }), undefined)
+  t.is(token({ HF_TOKEN_PATH: home }), undefined, 'a folder is no token')
+  execFileSync('mkfifo', [join(home, 'pipe')])
+  t.is(token({ HF_TOKEN_PATH: join(home, 'pipe') }), undefined, 'a pipe is not waited for')
+  writeFileSync(other, 'x'.repeat(5000))
+  t.is(token({ HF_TOKEN_PATH: other }), undefined)
+  t.is(hubOf({ XDG_CACHE_HOME: home }).token, undefined)
 })
 
 test('without a connection the cache has to do, and without a cache that is said', async t => {

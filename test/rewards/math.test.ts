@@ -1,6 +1,13 @@
 // The reward of mathematical answers: 1 or 0 with a reason, null where the row cannot be judged.
+import { getEventListeners } from 'node:events'
 import test from 'ava'
-import { mathReward, type RewardInput, scoreCompletions, verifyAnswer } from '../../lib/index.js'
+import {
+  AbortedError,
+  mathReward,
+  type RewardInput,
+  scoreCompletions,
+  verifyAnswer,
+} from '../../lib/index.js'
 
 function inputOf(completion: string, answer: string | null): RewardInput {
   return { promptIndex: 0, prompt: 'How many?', completion, tokens: new Int32Array(0), answer, row: null }
@@ -33,6 +40,36 @@ test('a batch is scored, strictly unless asked otherwise, and the reasons are co
 
   await using evaluation = mathReward({ strict: false })
   t.deepEqual((await scoreCompletions(evaluation, inputs)).rewards, [1, 0, 1, 1, null, null, 1, 0])
+})
+
+test('a batch that can be aborted leaves no listeners behind and warns of none', async t => {
+  const warnings: string[] = []
+  const note = (warning: Error) => warnings.push(warning.message)
+  process.on('warning', note)
+  t.teardown(() => process.off('warning', note))
+  const stop = new AbortController()
+  await using reward = mathReward()
+  const inputs = Array.from({ length: 40 }, () => inputOf('\\boxed{5}', '5'))
+  await scoreCompletions(reward, inputs, stop.signal)
+  await new Promise(resolve => setImmediate(resolve))
+  t.deepEqual(warnings, [])
+  t.is(getEventListeners(stop.signal, 'abort').length, 0)
+  // The reward hears of the abort, with its reason, through the signal that it was given.
+  const heard: unknown[] = []
+  const scoring = scoreCompletions(
+    ({ signal }) =>
+      new Promise<number>((_, reject) => {
+        signal?.addEventListener('abort', () => {
+          heard.push(signal.reason)
+          reject(new Error('stopped'))
+        })
+      }),
+    inputs,
+    stop.signal,
+  )
+  stop.abort('enough')
+  await t.throwsAsync(scoring, { instanceOf: AbortedError })
+  t.deepEqual(heard, Array(40).fill('enough'))
 })
 
 test('thinking that the prompt opened has to be closed, and an end token is no answer', async t => {

@@ -278,5 +278,5 @@ test('options that contradict each other are mistakes', t => {
     /prefix: expected fraction or schedule, got both/,
   )
   t.regex(mistake({ maskTruncated: 'tokens' }), /maskTruncated/)
-  t.regex(mistake({ methodOptions: { x: 1 } }), /methodOptions/)
+  t.regex(mistake({ methodOptions: { x: 1 } }), /methodOptions: unknown option "x"; there are none$/)
 })

@@ -118,7 +118,7 @@ test('two steps on a file, with its demonstrations as the policy should have wri
   const [start] = events
   t.true(start?.type === 'start')
   t.deepEqual(start?.type === 'start' ? start.notices : [], [
-    `${folder.train}: 11 of 12 rows; left out: unreadableAnswer 1 (train.parquet: row 7)`,
+    `${folder.train}: 11 of 12 rows; left out: unreadableAnswer 1 (train.parquet: row 7); without a demonstration: 1`,
     `${folder.eval}: 2 of 2 rows`,
   ])
   t.deepEqual(Object.keys(result.accuracy).sort(), ['even', 'odd'])
@@ -284,14 +284,30 @@ test('demonstrations beyond the limit are left out when the files are opened, wh
   const most = (text: string) => Buffer.byteLength(text)
   const limit = most('9 and one.\n</think>\n10') + 1
   const within = await noticesOf({ maxCompletionLength: limit })
-  const beyond = await noticesOf({ maxCompletionLength: 12 })
+  await t.throwsAsync(noticesOf({ maxCompletionLength: 12 }), {
+    instanceOf: DataError,
+    message:
+      /no row has a demonstration .*; 1 of 12 rows; left out: unreadableAnswer 1 .*, demonstrationTooLong 10 \(train\.parquet: row 1, .*, \.\.\.\)/,
+  })
   t.regex(within ?? '', /11 of 12 rows; left out: unreadableAnswer 1 \(/)
-  t.regex(
-    beyond ?? '',
-    /left out: unreadableAnswer 1 .*, demonstrationTooLong 10 \(train\.parquet: row 1, .*, \.\.\.\)/,
-  )
   t.is(await noticesOf({ maxCompletionLength: 12, truncateDemonstrations: true }), within)
-  t.is(await noticesOf({ maxCompletionLength: 12, method: 'grpo' }), within)
+  t.is(
+    `${await noticesOf({ maxCompletionLength: 12, method: 'grpo' })}; without a demonstration: 1`,
+    within ?? '',
+  )
+})
+
+test('a group in which nothing is sampled, or one sample alone, is told of', async t => {
+  const noticesOf = async (runName: string, changes: Partial<TrainConfig>) => {
+    const events: TrainEvent[] = []
+    await train(config({ runName, maxSteps: 1, numGenerations: 1, ...changes }), {
+      onEvent: event => events.push(event),
+    })
+    return events.flatMap(event => (event.type === 'start' ? event.notices : [])).join('\n')
+  }
+  t.regex(await noticesOf('alone', {}), /numGenerations \(1\) counts the demonstration: nothing is sampled/)
+  t.regex(await noticesOf('single', { method: 'grpo' }), /numGenerations is 1: a sample has no other/)
+  t.notRegex(await noticesOf('taught', { method: 'sft' }), /numGenerations/)
 })
 
 test('a run does not go on with other data, and says which file it is', async t => {
@@ -326,6 +342,8 @@ test('what cannot work is said before the run folder is made', async t => {
   await savePolicy(small, 400, 256)
   const short = join(folder.root, 'short.jsonl')
   await writeFile(short, '{"prompt": "x"}\n')
+  const bare = join(folder.root, 'bare.jsonl')
+  await writeFile(bare, '{"prompt": "x", "trace": "y", "reward_model": {"ground_truth": "1"}}\n')
   const cases: [changes: Partial<TrainConfig>, type: new (message: string) => Error, message: RegExp][] = [
     [
       { data: { ...data, train: join(folder.root, 'none.parquet') } },
@@ -338,6 +356,19 @@ test('what cannot work is said before the run folder is made', async t => {
       /no row is left; 0 of 1 rows; left out: unreadableAnswer 1/,
     ],
     [{ data: { ...data, strict: true } }, DataError, /1 rows cannot be used: .*row 7 \(unreadableAnswer\)/],
+    [
+      { data: { train: bare, template: 'none', maxPromptLength: 9 } },
+      DataError,
+      /bare\.jsonl: no row has a demonstration in column "target", from which luffy learns; .*data\.columns\.demonstration/,
+    ],
+    [
+      {
+        data: { train: bare, template: 'none', maxPromptLength: 9 },
+        method: 'sftThenRl',
+      },
+      DataError,
+      /no row has a demonstration in column "target", from which sft learns/,
+    ],
     [{ data: { ...data, columns: { prompt: 'question' } } }, DataError, /no column "question" \(prompt\)/],
     [{ data: { ...data, template: 'auto' } }, ConfigError, /has no chat template; use luffy, none or a file/],
     [{ data: { ...data, reward: 'exact' as 'exactMatch' } }, ConfigError, /data\.reward/],

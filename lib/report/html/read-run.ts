@@ -50,6 +50,7 @@ export async function readRun(run: ReportRun): Promise<RunData> {
       `${folder}: expected a run folder, found neither config.yaml nor metrics.jsonl`,
       {
         path: folder,
+        hint: 'give run folders, such as runs/luffy, or the folder of a comparison',
       },
     )
   }
