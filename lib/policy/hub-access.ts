@@ -30,10 +30,17 @@ export function hubOf(env: NodeJS.ProcessEnv): Hub {
       `HF_ENDPOINT: expected an address such as https://huggingface.co, got ${describeValue(endpoint)}`,
     )
   }
+  const token = env.HF_TOKEN?.trim() || undefined
+  // The library refuses others, which would look as if the hub could not be reached.
+  if (token !== undefined && !token.startsWith('hf_')) {
+    throw new ConfigError('HF_TOKEN: expected a token, which begins with hf_, got another text', {
+      hint: 'copy it from the settings of your account, or unset it',
+    })
+  }
   return {
     endpoint,
     cache: path(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub')),
-    token: env.HF_TOKEN?.trim() || undefined,
+    token,
     offline: [env.HF_HUB_OFFLINE, env.TRANSFORMERS_OFFLINE].some(value =>
       ['1', 'on', 'yes', 'true'].includes(value?.toLowerCase() ?? ''),
     ),
