@@ -256,7 +256,8 @@ test('what the hub does not give any more is not taken from the cache behind its
   await fails(t, /does not give it \(403\)/)
   // Another token, so that the commit is asked for anew.
   process.env.HF_TOKEN = 'hf_other'
-  hub.intercept = (_, response) => !!response.writeHead(403).end('{}')
+  hub.intercept = (request, response) =>
+    request.url?.includes('/revision/') === true && !!response.writeHead(403).end('{}')
   await fails(t, /does not give it \(403\)/)
 })
 

@@ -153,13 +153,13 @@ test('lines that are torn, foreign or too long are counted and left out; null an
   lines[4] = '{"step":4,"reward":null,"entropy":1e999}'
   lines.splice(3, 0, '[1,2]', '"text"', '{"step":-1}', '{"step":1.5}', '{"step":"5"}', '{', '\0\0\0')
   lines.push('{"step":8,"reward":0.125}') // written again by a run that resumed: the later row counts
-  lines.push('{"step":2,"reward":0.5}') // the last line is not the last step
   // Their distance is no number.
   lines.push('{"step":5,"grad_norm":1e308}', '{"step":6,"grad_norm":-1e308}')
   lines.push(`{"step":10,"x":"${'y'.repeat(1.5 * 2 ** 20)}"}`)
   lines.push(
     '{"__proto__":{"polluted":1},"step":11,"constructor":2,"reward":0.5,"luffy/off_weight_histogram":[-1,"x"]}',
   )
+  lines.push('{"step":2,"reward":0.5}') // the last line is not the last step
   lines.push('{"step":12,"rew') // torn
   await writeFile(path, lines.join('\n'))
   const { html, notices } = await pageOf({ runs: [{ folder }] })
