@@ -29,6 +29,7 @@ export interface EvalCommandOptions {
   ropeTheta?: number
   maxPositions?: number
   device: string
+  allowNonfinite: boolean
   json: boolean
 }
 
@@ -48,6 +49,7 @@ export async function runEval(path: string, options: EvalCommandOptions): Promis
   try {
     await using policy = await Policy.load(folder, {
       device: options.device,
+      allowNonFinite: options.allowNonfinite,
       signal: stop.signal,
       ...(ropeTheta === undefined ? {} : { ropeTheta }),
       ...(maxPositions === undefined ? {} : { maxPositions }),

@@ -95,6 +95,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--max-tokens <count>', 'most new tokens', integer(1), 64)
     .option('--seed <seed>', 'of the random draws (default: another one each time)', integer(0))
     .option('--device <name>', 'auto, cpu', 'auto')
+    .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'one JSON object per completion', false)
     .addHelpText(
       'after',
@@ -128,6 +129,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--rope-theta <base>', "rotary base in place of the model's", number(1))
     .option('--max-positions <count>', "window in place of the model's", integer(1))
     .option('--device <name>', 'auto, cpu', 'auto')
+    .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'print JSON', false)
     .action(async (checkpoint, options) => {
       const { runEval } = await import('./eval.js')

@@ -37,6 +37,7 @@ export interface SampleCommandOptions {
   maxTokens: number
   seed: number | undefined
   device: string
+  allowNonfinite: boolean
   json: boolean
 }
 
@@ -63,7 +64,11 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
   const encoded = await encodePrompts(prompts, tokenizer, options.raw)
   const stop = catchStopSignals(1)
   try {
-    await using policy = await Policy.load(folder, { device: options.device, signal: stop.signal })
+    await using policy = await Policy.load(folder, {
+      device: options.device,
+      allowNonFinite: options.allowNonfinite,
+      signal: stop.signal,
+    })
     checkTokenizerFits(tokenizer, policy.config.vocabSize, folder)
     const completions = await policy.sample(encoded, {
       samplesPerPrompt: options.n,

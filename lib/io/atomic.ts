@@ -2,7 +2,7 @@
 // renamed, and the folder synced (a rename without that can survive as a file of zeros).
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, statfs, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, stat, statfs, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { CheckpointError, LuffyError, throwIfAborted } from '../errors.js'
 import { fault } from './fault.js'
@@ -43,6 +43,11 @@ export class DurableFile {
 
   static async create(path: string, options: { sha256?: boolean } = {}): Promise<DurableFile> {
     const temporary = temporaryPath(path)
+    // Its name would be taken from a device or a pipe: /dev/stdout is no place for a whole file.
+    const there = await stat(path).catch(() => undefined)
+    if (there !== undefined && !there.isFile() && !there.isDirectory()) {
+      throw new CheckpointError(`${path}: is a device or a pipe, expected a regular file or none`, { path })
+    }
     try {
       const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666)
       return new DurableFile(

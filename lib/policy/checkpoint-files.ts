@@ -271,7 +271,7 @@ function nonFiniteError(path: string, { name, size }: Parameter, count: number):
   return new ModelFileError(
     `${path}: tensor ${JSON.stringify(name)}: ${count} of ${size} values are NaN or infinite`,
     {
-      hint: 'the model is damaged: get it again; in a program, Policy.load with allowNonFinite loads it all the same',
+      hint: 'the model is damaged: get it again; --allow-nonfinite of sample and eval, allowNonFinite of Policy.load, take it all the same',
       path,
       details: { tensor: name, count },
     },

@@ -44,6 +44,12 @@ export function hubOf(env: NodeJS.ProcessEnv): Hub {
 // As huggingface_hub finds it: the environment, then the file that `hf auth login` writes, unless that is turned off.
 function tokenOf(env: NodeJS.ProcessEnv, home: string, path: (value: string) => string): string | undefined {
   const given = cleanToken(env.HF_TOKEN) ?? cleanToken(env.HUGGING_FACE_HUB_TOKEN)
+  // The library refuses others, which would look as if the hub could not be reached.
+  if (given !== undefined && !given.startsWith('hf_')) {
+    throw new ConfigError('HF_TOKEN: expected a token, which begins with hf_, got another text', {
+      hint: 'copy it from the settings of your account, or unset it',
+    })
+  }
   if (given !== undefined || isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return given
   const file = path(env.HF_TOKEN_PATH || join(home, 'token'))
   try {

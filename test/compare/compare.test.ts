@@ -2,7 +2,8 @@
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
-import { resolveCompareConfig } from '../../lib/compare/compare-config.js'
+import { prepareBase } from '../../lib/compare/base.js'
+import { optionsOf, resolveCompareConfig } from '../../lib/compare/compare-config.js'
 import { checkOverlap, planRuns } from '../../lib/compare/plan.js'
 import { recordOf } from '../../lib/compare/run-record.js'
 import { AbortedError, type CompareEvent, ConfigError, compare, opChainsTask } from '../../lib/index.js'
@@ -120,10 +121,15 @@ test('every method runs with every seed, the table is that of the run folders, a
 
   // Another option is another run; the others stay.
   const changed = await compare(
-    tinyComparison(folder, { methods: ['luffy', { method: 'sft', learningRate: 2e-5 }] }),
+    tinyComparison(folder, {
+      methods: [
+        { label: 'same', method: 'luffy' },
+        { method: 'sft', learningRate: 2e-5 },
+      ],
+    }),
   )
   t.is(runsOf(folder).length, 6)
-  t.deepEqual(changed.methods[0], again.methods[0])
+  t.deepEqual(changed.methods[0], { ...again.methods[0], label: 'same' } as never)
 })
 
 test('a comparison that is stopped goes on, and computes what one that was not stopped does', async t => {
@@ -261,6 +267,33 @@ test('mistakes of a configuration are all said at once', async t => {
   })
 })
 
+test("options of a method's entry stand over those by method, those over the defaults", t => {
+  const given = {
+    defaults: { learningRate: 1, maxSteps: 1, seed: 0 },
+    perMethod: { sft: { learningRate: 2, maxSteps: 2 } },
+  }
+  t.deepEqual(optionsOf({ label: 'x', method: 'sft', learningRate: 3 }, given), {
+    method: 'sft',
+    learningRate: 3,
+    maxSteps: 2,
+    seed: 0,
+  })
+  t.like(optionsOf('sft', given), { learningRate: 2, maxSteps: 2 })
+  t.like(optionsOf('luffy', given), { learningRate: 1, maxSteps: 1 })
+})
+
+test('a base with other weights is another base', async t => {
+  const folder = await folderWithBase(t)
+  const config = resolveCompareConfig(tinyComparison(folder))
+  const { digest } = await prepareBase(config)
+  t.is((await prepareBase(config)).digest, digest)
+  const weights = join(folder, 'base/model.safetensors')
+  const bytes = readFileSync(weights)
+  bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1
+  writeFileSync(weights, bytes)
+  t.not((await prepareBase(config)).digest, digest)
+})
+
 test('a run has one name, whatever it is called and wherever it stands; seeds and bases make others', async t => {
   const plan = async (changes: Record<string, unknown>, digest = 'base') => {
     const config = resolveCompareConfig(
@@ -274,5 +307,20 @@ test('a run has one name, whatever it is called and wherever it stands; seeds an
   t.is(await plan({ outputDir: 'elsewhere', jobs: 1 }), hash)
   t.not(await plan({ seeds: [2] }), hash)
   t.not(await plan({}, 'other base'), hash)
+  // A module's task counts by what is in it.
+  const folder = await temporaryFolder(t)
+  const library = new URL('../../lib/index.js', import.meta.url).href
+  const ofModule = async (name: string, size: number) => {
+    const module = join(folder, name)
+    writeFileSync(
+      module,
+      `import { opChainsTask } from ${JSON.stringify(library)}
+      export const makeTask = ({ seed }) => opChainsTask({ seed, size: ${size}, testSize: 4 })`,
+    )
+    return await plan({ module })
+  }
+  const mine = await ofModule('a.mjs', 8)
+  t.is(await ofModule('b.mjs', 8), mine)
+  t.not(await ofModule('c.mjs', 9), mine)
   t.not(await plan({ methods: [{ method: 'luffy', objective: { shaping: { kind: 'none' } } }] }), hash)
 })

@@ -56,6 +56,7 @@ test('steps to an accuracy lie on the line between two evaluations; the first cr
   t.is(stepsTo(run, ['id'], 0.75), 32.5)
   t.is(stepsTo(run, ['id'], 0.5), 20)
   t.is(stepsTo(run, ['id'], 0.05), 0)
+  t.is(stepsTo(run, ['id'], 1), 80)
   t.is(stepsTo(run, ['far'], 0.75), undefined)
 })
 
@@ -146,4 +147,10 @@ test('a record sums tokens and seconds of steps, not of evaluations, and takes m
     sampledTokens: 16,
     seconds: 1,
   })
+  // The means are over the steps since the evaluation before, not over all of them.
+  const later = recordOf([...rows, { step: 3, 'eval_accuracy/id': 0.5 }])
+  t.deepEqual(later.intervals, [
+    { step: 2, reward: 0.25, entropy: 1 },
+    { step: 3, reward: 1 },
+  ])
 })

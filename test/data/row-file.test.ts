@@ -1,5 +1,5 @@
 // Files of rows: LUFFY's own, files of another writer in every codec, and files that are not what they say.
-import { readFile, symlink, writeFile } from 'node:fs/promises'
+import { readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import ava from 'ava'
 import { openRowFile } from '../../lib/data/row-file.js'
@@ -135,6 +135,13 @@ test('JSON lines: what is wrong with a line', async t => {
     t.regex(rows[1]?.problem ?? '', problem)
     t.is(rows[1]?.values, undefined)
   }
+  // Its length is that of the file, which holds nothing.
+  await writeFile(path, '{"a": 0}\n')
+  await truncate(path, 2 ** 26 + 10)
+  await t.throwsAsync(openRowFile(path), {
+    instanceOf: DataError,
+    message: /x\.jsonl:2: a line of 67108865 bytes, expected at most 67108864/,
+  })
   await writeFile(path, '{"__proto__": {"polluted": 1}, "constructor": 2}\n')
   await (await openRowFile(path)).read(0)
   t.is(({} as Record<string, unknown>).polluted, undefined)

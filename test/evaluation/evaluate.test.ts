@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import ava, { type ExecutionContext } from 'ava'
 import { PromptFormat } from '../../lib/data/prompt-format.js'
 import { readEvaluationData } from '../../lib/evaluation/evaluation-data.js'
-import type { SampleRecord } from '../../lib/evaluation/sample-log.js'
+import { checkpointIdentity, type SampleRecord } from '../../lib/evaluation/sample-log.js'
 import { suites } from '../../lib/evaluation/suites.js'
 import {
   AbortedError,
@@ -202,6 +202,16 @@ test('an evaluation that was stopped goes on, repeats nothing, and ends with the
   const common = drawn.filter(({ benchmark, sample }) => benchmark === 'aime24' || sample === 0)
   t.is(common.length, 3)
   t.true(common.every(line => names.has(JSON.stringify(line))))
+})
+
+test('a checkpoint is known by its weights and its configuration, not by its optimizer', async t => {
+  const folder = await temporaryFolder(t)
+  await saveTinyModel(folder)
+  const identity = await checkpointIdentity(folder)
+  await copyFile(join(folder, 'model.safetensors'), join(folder, 'optimizer.safetensors'))
+  t.is(await checkpointIdentity(folder), identity)
+  await appendFile(join(folder, 'config.json'), ' ')
+  t.not(await checkpointIdentity(folder), identity)
 })
 
 test('a signal ends an evaluation, and what is finished is kept', async t => {

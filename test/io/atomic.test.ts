@@ -1,6 +1,15 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import type { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
@@ -31,6 +40,20 @@ test('a file appears whole, with its size and sha256', async t => {
     t.deepEqual(await hashFile(path), record)
     t.deepEqual(readdirSync(folder), ['state.json'])
   }
+})
+
+test('a pipe or a device keeps its name, also behind a link', async t => {
+  const folder = await temporaryFolder(t)
+  spawnSync('mkfifo', [join(folder, 'pipe')])
+  symlinkSync('pipe', join(folder, 'link'))
+  for (const name of ['pipe', 'link']) {
+    await t.throwsAsync(writeFileDurable(join(folder, name), 'x'), {
+      instanceOf: CheckpointError,
+      message: /is a device or a pipe, expected a regular file/,
+    })
+    t.true(statSync(join(folder, name)).isFIFO())
+  }
+  t.deepEqual(readdirSync(folder).sort(), ['link', 'pipe'])
 })
 
 test('until the commit the old file is there, and after an abort too', async t => {

@@ -100,6 +100,22 @@ for (const place of testDevices) {
   }
 }
 
+test('policyCoef is a factor on loss and gradient', async t => {
+  const [c] = lossCases as [LossCase]
+  await using device = await Device.open('cpu', { threads: 1 })
+  const inputs = { logProbs: matrix(c.logProbs), ...common(c) }
+  const objective = { ...goldenObjective(c.config), klCoef: 0 }
+  const whole = await policyLoss(device, inputs, objective)
+  const half = await policyLoss(device, inputs, { ...objective, policyCoef: 0.5 })
+  t.true(whole.loss !== 0 && Math.abs(half.loss / whole.loss - 0.5) < tolerance)
+  t.true(
+    relativeError(
+      half.gradLogProbs.data,
+      [...whole.gradLogProbs.data].map(x => x / 2),
+    ) < tolerance,
+  )
+})
+
 for (const c of advantageCases) {
   test(`groupAdvantages ${c.name}`, async t => {
     const { rewards, group: groups, offPolicy, baseline, epsilon } = c

@@ -255,4 +255,6 @@ test('hpt: which members a prompt trains on', t => {
   t.deepEqual(chosen(group([0, 1], true), 0.5), ['demonstration'])
   t.deepEqual(chosen(group([1, 1], true), 0.5), ['sample', 'sample'])
   t.deepEqual(chosen(group([0, 0], false), 0), ['sample', 'sample'])
+  // Half a point is no right answer.
+  t.deepEqual(chosen(group([0, 0.5], true), 0), ['demonstration'])
 })

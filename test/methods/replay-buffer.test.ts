@@ -102,12 +102,40 @@ test('of a prompt the success of the lowest entropy under the policy as it is no
   t.deepEqual(await of(12), { tokens: Int32Array.of(12), logProbs: Float32Array.of(-0.1 * 3) })
 })
 
+test('the entropy of a success is the mean over its tokens: a longer one is not less sure', async t => {
+  const b = buffer({ share: 1 })
+  const { item: of, members } = group('a', [1, 1, 0])
+  const [short, long, wrong] = members as [RatedMember, RatedMember, RatedMember]
+  const longer = { ...long, tokens: Int32Array.of(1, 2, 5, 5, 5), oldLogProbs: Float32Array.of(-1, -2, -3) }
+  b.remember([{ item: of, members: [short, longer, wrong] }])
+  const logProbs: RecallContext['logProbs'] = async sequences =>
+    sequences.map(({ tokens }) => ({
+      logProbs: new Float32Array(tokens.length - 2),
+      entropy: new Float32Array(tokens.length - 2).fill(tokens.length > 3 ? 0.5 : 1),
+    }))
+  const [first] = await b.recall(prompts(1), { ...context(), logProbs })
+  t.deepEqual(first?.replay, { tokens: longer.tokens.slice(2), logProbs: longer.oldLogProbs })
+})
+
+test('a prefix that the policy continued is no sample, and a mean at the bound begins no replay', async t => {
+  const b = buffer({ startSolved: 0.5, share: 1 })
+  const { item: of, members } = group('a', [1, 0, 1])
+  const [, , last] = members
+  b.remember([
+    { item: of, members: [...members.slice(0, 2), { ...(last as RatedMember), source: 'prefix' }] },
+  ])
+  t.is(records(b)[1]?.solved, 0.5)
+  t.true((await b.recall(prompts(1), context())).every(({ replay }) => replay === undefined))
+  b.remember([group('a', [1, 1, 0])])
+  t.true((await b.recall(prompts(1), context())).every(({ replay }) => replay !== undefined))
+})
+
 test('prompts are drawn in proportion to exp(-(solved - 1/2)^2 / 2)', async t => {
   const b = buffer({ share: 1 })
   b.remember([group('half', [1, 0]), group('rare', [1, ...new Array<number>(19).fill(0)])])
   b.remember([group('half', [1, 0])])
   let half = 0
-  const draws = 4000
+  const draws = 20_000
   for (let step = 1; step <= draws; step++) {
     const [first] = await b.recall(prompts(1), context(step))
     if (first?.item.prompt === 'half') half += 1

@@ -363,6 +363,18 @@ test('an index names plain files of its folder, and they hold what it says', asy
   writeFileSync(indexPath, text)
   await t.notThrowsAsync(load(folder))
   const shard = join(folder, index.weight_map['lm_head.weight']!)
+  // What another shard holds as well is one tensor too many.
+  cpSync(shard, join(folder, 'copy.safetensors'))
+  write({ 'lm_head.weight': 'copy.safetensors' })
+  await using twice = await Checkpoint.open(folder)
+  t.regex(twice.warnings[0] ?? '', /tensors are not used by a .* policy: .*lm_head\.weight/)
+  // A link to a shard of another folder.
+  const elsewhere = join(temporaryFolder(t), 'shard.safetensors')
+  renameSync(join(folder, 'copy.safetensors'), elsewhere)
+  symlinkSync(elsewhere, join(folder, 'copy.safetensors'))
+  await refused(t, folder, /copy\.safetensors: leads out of the folder/)
+  unlinkSync(join(folder, 'copy.safetensors'))
+  writeFileSync(indexPath, text)
   truncateSync(shard, 100)
   await refused(t, folder, new RegExp(`${index.weight_map['lm_head.weight']}: header of`))
   unlinkSync(shard)

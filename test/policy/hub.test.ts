@@ -226,6 +226,14 @@ test('models that are not there, not given, or not of luffy’s kind', async t =
   await fails(t, /the model has no model\.safetensors; luffy reads/)
 })
 
+test('what is no token is said, and not shown', async t => {
+  const { hub } = await hubWith(t)
+  process.env.HF_TOKEN = 'secret'
+  const error = await t.throwsAsync(modelFolder(model), { instanceOf: ConfigError, message: /^HF_TOKEN: / })
+  t.notRegex(String(error), /secret/)
+  t.is(hub.requests.length, 0)
+})
+
 test('a token goes to the hub, and into no message', async t => {
   const { hub } = await hubWith(t)
   process.env.HF_TOKEN = 'hf_secret'
@@ -271,6 +279,19 @@ test('without a connection the cache has to do, and without a cache that is said
   hub.intercept = (_, response) => !!response.writeHead(503).end('')
   t.is(await modelFolder(`${model}@${commit}`), join(folder, 'snapshots', commit))
   await fails(t, /cannot be reached \(503\)/, `${model}@v1`)
+})
+
+test('what the hub does not give any more is not taken from the cache behind its back', async t => {
+  const { hub } = await hubWith(t)
+  await modelFolder(model)
+  hub.intercept = (request, response) =>
+    request.url?.includes('/tree/') === true && !!response.writeHead(403).end('{}')
+  await fails(t, /does not give it \(403\)/)
+  // Another token, so that the commit is asked for anew.
+  process.env.HF_TOKEN = 'hf_other'
+  hub.intercept = (request, response) =>
+    request.url?.includes('/revision/') === true && !!response.writeHead(403).end('{}')
+  await fails(t, /does not give it \(403\)/)
 })
 
 test('a connection that breaks is taken up where it broke', async t => {

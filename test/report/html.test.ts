@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { CheckpointError } from '../../lib/errors.js'
+import { outcomeOf } from '../../lib/report/html/read-completions.js'
 import type { ReportOptions } from '../../lib/report/html/report-data.js'
 import { writeReport } from '../../lib/report/html/write-report.js'
 import { temporaryFolder } from '../_helpers/folders.js'
@@ -56,6 +57,21 @@ test('a run has its page, in its folder, and its pictures where they are wanted'
   t.is(pictures.length, (html.match(/<svg class="chart"/g) ?? []).length)
   for (const picture of pictures) t.regex(await readFile(picture, 'utf8'), /^<svg xmlns=.*<\/svg>\n$/s)
   t.notRegex(html, /https?:\/\/(?!www\.w3\.org)/)
+  const policy = /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(html)?.[1] ?? ''
+  t.deepEqual(
+    policy.split('; ').map(rule => rule.replace(/'sha256-[^']+'/, 'hash')),
+    ["default-src 'none'", 'style-src hash', 'script-src hash', "base-uri 'none'", "form-action 'none'"],
+  )
+})
+
+test('a group is solved by right answers, not by parts of one; the histogram says its own constant', async t => {
+  t.is(outcomeOf([0.5, 0.9].map(reward => ({ demonstration: false, reward }))), 'unsolved')
+  t.is(outcomeOf([0.5, 1].map(reward => ({ demonstration: false, reward }))), 'mixed')
+  const folder = await temporaryFolder(t)
+  await writeRun(folder, { steps: 3 })
+  const config = await readFile(join(folder, 'config.yaml'), 'utf8')
+  await writeFile(join(folder, 'config.yaml'), config.replace('"gamma":0.1', '"gamma":0.3'))
+  t.regex((await pageOf({ runs: [{ folder }] })).html, /γ = 0\.3;/)
 })
 
 test('runs of a method with other seeds are one line with a band; the same seed twice is two lines', async t => {
@@ -92,6 +108,7 @@ test('given accuracies stand with their errors in place of the logged ones', asy
   t.regex(figure, /base.*25\.0/s)
   t.regex(figure, /five seeds/)
   t.regex(html, /Solved of hard: luffy 0\.0 % → 97\.5 %, base 25\.0 %\./)
+  t.regex(/<table>.*?<\/table>/s.exec(html)?.[0] ?? '', />97\.5 ± 0\.4</)
   await t.throwsAsync(writeReport({ runs: [] }), {
     instanceOf: RangeError,
     message: /runs: expected at least one/,
@@ -136,10 +153,13 @@ test('lines that are torn, foreign or too long are counted and left out; null an
   lines[4] = '{"step":4,"reward":null,"entropy":1e999}'
   lines.splice(3, 0, '[1,2]', '"text"', '{"step":-1}', '{"step":1.5}', '{"step":"5"}', '{', '\0\0\0')
   lines.push('{"step":8,"reward":0.125}') // written again by a run that resumed: the later row counts
+  // Their distance is no number.
+  lines.push('{"step":5,"grad_norm":1e308}', '{"step":6,"grad_norm":-1e308}')
   lines.push(`{"step":10,"x":"${'y'.repeat(1.5 * 2 ** 20)}"}`)
   lines.push(
     '{"__proto__":{"polluted":1},"step":11,"constructor":2,"reward":0.5,"luffy/off_weight_histogram":[-1,"x"]}',
   )
+  lines.push('{"step":2,"reward":0.5}') // the last line is not the last step
   lines.push('{"step":12,"rew') // torn
   await writeFile(path, lines.join('\n'))
   const { html, notices } = await pageOf({ runs: [{ folder }] })
@@ -151,6 +171,7 @@ test('lines that are torn, foreign or too long are counted and left out; null an
     ],
   )
   t.regex(html, /Left out.*4 lines left out/s)
+  t.regex(html, /, 11 steps</)
   t.notRegex(html, /NaN|Infinity/)
   const reward = lineOf(html, 'reward')
   t.is(reward.length, 9) // steps 1 to 9 without 4, and 11

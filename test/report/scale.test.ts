@@ -15,6 +15,7 @@ test('ticks are round and cover the data', t => {
     [Number.NaN, 1],
     [1e-30, 2e-30],
     [-1e300, 1e300],
+    [-1.7e308, 1.7e308],
   ] as const) {
     const scale = linearScale([low, high], [0, 100])
     t.true(scale.ticks.length >= 2 && scale.ticks.length <= 12, `${low} ${high}: ${scale.ticks}`)

@@ -89,6 +89,9 @@ test('skipGradNorm: a larger gradient changes nothing and is counted, but is no 
     t.is((await low.trainStep(groups)).skippedUpdates, 1)
     t.like(low.state, { updates: 0, tokens: 0, skippedUpdates: 2, skippedInARow: 0 })
     t.deepEqual(await device.readFloat32(policy.model.values), before)
+    await using near = await create(norm / 1.05)
+    t.is((await near.trainStep(groups)).skippedUpdates, 1)
+    t.deepEqual(await device.readFloat32(policy.model.values), before)
     await using high = await create(norm * 100)
     t.is((await high.trainStep(groups)).skippedUpdates, 0)
     t.notDeepEqual(await device.readFloat32(policy.model.values), before)
@@ -168,6 +171,11 @@ test('a prefix: its tokens are the trace, off-policy; what follows is sampled, w
     await withStep({ prefix: { fraction } }, async (context, task) => {
       const { rows } = await rollOut(context, task.training.slice(0, 2))
       t.deepEqual([...new Set(rows.filter((_, i) => i % 4 === 3).map(({ source }) => source))], [...kinds])
+      // What is sampled after the prefix is no copy of another sample.
+      for (const g of [0, 1]) {
+        const own = rows.filter(({ group }) => group === g).map(({ tokens }) => String(tokens))
+        t.is(new Set(own).size, 4)
+      }
     })
   }
 })
@@ -199,6 +207,44 @@ test('a hint that shortens (UFT, arXiv 2505.16984) is a method of the caller: su
       t.true(supervisedTokens > 0 && onPolicyTokens > supervisedTokens)
     }
   })
+})
+
+test('a demonstration of the limit is shown, one that is a token longer is dropped and counted, or cut', async t => {
+  const [item] = opChainsTask({ size: 64, testSize: 1 }).training
+  const { length } = opChainsTokenizer().encode(item?.demonstration as string)
+  for (const [limit, truncateDemonstrations, want] of [
+    [length, false, [length, 0]],
+    [length - 1, false, [undefined, 1]],
+    [length - 1, true, [length - 1, 0]],
+  ] as const) {
+    await withStep({ maxCompletionLength: limit, truncateDemonstrations }, async (context, task) => {
+      const { rows, metrics } = await rollOut(context, task.training.slice(0, 1))
+      const shown = rows.find(({ source }) => source === 'off')?.tokens?.length
+      t.deepEqual([shown, metrics.droppedDemonstrations], [...want])
+    })
+  }
+})
+
+test('a step after resetOptimizer is the first step of a new optimizer', async t => {
+  const groups = groupsOf(rewards, true).map(members => ({ members }))
+  const after = async (reset: boolean) => {
+    let values: Float32Array | undefined
+    await withPolicy(tinyPolicies.qwen2, { threads: 1 }, async (policy, device) => {
+      const optimizer = { learningRate: 1e-3 }
+      await using trainer = await Trainer.create(policy, { optimizer })
+      await trainer.trainStep(groups)
+      if (reset) {
+        await trainer.resetOptimizer()
+        await trainer.trainStep(groups)
+      } else {
+        await using fresh = await Trainer.create(policy, { optimizer })
+        await fresh.trainStep(groups)
+      }
+      values = await device.readFloat32(policy.model.values)
+    })
+    return values
+  }
+  t.deepEqual(await after(true), await after(false))
 })
 
 test('responses that are cut: kept, without tokens, without advantage, or out of their group', async t => {
@@ -257,6 +303,8 @@ test('dynamic sampling: groups of equal rewards give way to other prompts, for s
   t.deepEqual([filled.groups.length, filled.asked.length, filled.metrics.skippedGroups], [4, 2, 7])
   t.is(filled.rows.length, 3 * 4 * 4)
   t.is(new Set(filled.asked).size, 2)
+  // Their numbers are those of no step of a run.
+  t.true(filled.asked.every(step => step > 1_000_000))
   filled.groups.forEach(({ members }, g) => {
     t.is(new Set(members.map(({ reward }) => reward)).size, 2)
     members.forEach(({ reward }, m) => {

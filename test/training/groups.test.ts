@@ -28,6 +28,10 @@ test('the kind of each response token', t => {
     counted: 0,
     isDemonstration: false,
   })
+  t.is(check({ offPolicy: Uint8Array.of(1, 0, 0) }, { supervised: true }).supervised, 1)
+  t.throws(() => check({ teacherProbs: Float32Array.of(0.5, -0.5, 0) }), {
+    message: /teacherProbs\[1\]: expected a probability, got -0\.5/,
+  })
   for (const offPolicy of [true, false]) {
     t.throws(() => check({ promptLength: 5, offPolicy }), { message: /tokens: no token after the prompt/ })
   }
@@ -66,6 +70,7 @@ test('metrics of rewards: demonstrations do not count as progress', t => {
   close(metrics.groupsSolvedAll, 1 / 3)
   close(metrics.groupsSolvedSome, 1 / 3)
   close(metrics.groupsSolvedNone, 1 / 3)
+  close(rewardMetrics(checkGroups([group([0.5, 0], [])], rules)).groupsSolvedNone, 1)
   close(metrics.fracRewardZeroStd, 1 / 3)
   close(metrics.rewardStd, Math.SQRT1_2 / 3)
   t.deepEqual(rewardMetrics([]), {})

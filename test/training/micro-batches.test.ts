@@ -3,7 +3,13 @@ import test from 'ava'
 import { type LossReduction, resolveObjective } from '../../lib/ops/policy-objective.js'
 import { packedLength, packGroups } from '../../lib/policy/packing.js'
 import { checkGroups, type GroupMember } from '../../lib/training/groups.js'
-import { planMicroBatches, targetArrays, toPacked, weighMembers } from '../../lib/training/micro-batches.js'
+import {
+  hasSignal,
+  planMicroBatches,
+  targetArrays,
+  toPacked,
+  weighMembers,
+} from '../../lib/training/micro-batches.js'
 import { randomTokens } from '../_helpers/policies.js'
 
 const termsOf = (reduction: LossReduction) => resolveObjective({ reduction })
@@ -78,6 +84,11 @@ test('members with other prompts stand apart; those without a token that counts 
     batch!.map(group => group.members),
     [first, second],
   )
+  // A prompt that begins as another one does is another prompt.
+  const [short] = weighted([[6, [3]]])
+  const long = weighted([[6, [3]]])[0]![0]!
+  const longer = { ...long, member: { ...long.member, promptLength: 7, kinds: long.member.kinds.slice(1) } }
+  t.is(planMicroBatches([[short![0]!, longer]], 1000, true)[0]?.length, 2)
   t.deepEqual(planMicroBatches(weighted([[5, [3]]], { mask: new Uint8Array(3) }), 10, true), [])
   t.deepEqual(planMicroBatches([], 10, true), [])
 })
@@ -105,6 +116,76 @@ test('weights are those of the whole update', t => {
   t.deepEqual(weights({ kind: 'sequence-mean' }), [1 / 12, 1 / 6, 1 / 3, 1 / 6])
   t.deepEqual(weights({ kind: 'constant', divisor: 7 }), Array(4).fill(1 / 7))
   t.deepEqual(weights({ kind: 'constant' }), Array(4).fill(1 / 24))
+})
+
+test('a member of both terms counts in each by its own tokens; its factor is on its loss alone', t => {
+  const members = checkGroups(
+    [
+      {
+        members: [
+          {
+            tokens: randomTokens(7, 1),
+            promptLength: 2,
+            offPolicy: Uint8Array.of(1, 1, 0, 0, 0),
+            supervised: true,
+            reward: 1,
+            weight: 3,
+          },
+          { tokens: randomTokens(6, 2), promptLength: 2, offPolicy: false, reward: 0 },
+        ],
+      },
+    ],
+    rules,
+  ).flat()
+  t.deepEqual(
+    members.map(({ counted, supervised }) => [counted, supervised]),
+    [
+      [5, 2],
+      [4, 0],
+    ],
+  )
+  const weights = (kind: 'token-mean' | 'sequence-mean') =>
+    weighMembers(members, [1, -1], resolveObjective({ reduction: { kind }, sftCoef: 0.5 })).map(
+      ({ weight, sftWeight }) => [weight, sftWeight],
+    )
+  // Seven tokens and two sequences in the policy's term, two tokens of one sequence in the other.
+  t.deepEqual(weights('token-mean'), [
+    [3 / 7, (0.5 * 3) / 2],
+    [1 / 7, 0],
+  ])
+  t.deepEqual(weights('sequence-mean'), [
+    [3 / 6, (0.5 * 3) / 2],
+    [1 / 8, 0],
+  ])
+})
+
+test('an advantage of supervised or masked tokens is no signal', t => {
+  const [member] = checkGroups(
+    [
+      {
+        members: [
+          {
+            tokens: randomTokens(5, 1),
+            promptLength: 2,
+            offPolicy: Uint8Array.of(1, 0, 0),
+            supervised: true,
+            mask: Uint8Array.of(1, 1, 0),
+            advantage: Float32Array.of(2, 0, 3),
+          },
+        ],
+      },
+    ],
+    rules,
+  ).flat()
+  const advantage = (...values: number[]) => ({
+    member: member!,
+    advantage: Float32Array.from(values),
+    weight: 1,
+    sftWeight: 0,
+  })
+  t.false(hasSignal(advantage(2, 0, 3)))
+  t.true(hasSignal(advantage(0, 0.1, 0)))
+  t.true(hasSignal({ ...advantage(0, 0, 0), sftWeight: 1 }))
 })
 
 test('what the loss is told, token by token', t => {

@@ -128,6 +128,10 @@ test('a changed option is refused by name; an allowed one is kept in run.json', 
   t.regex(error?.message ?? '', /optimizer\.learningRate was 0\.0001, is 0\.0003/)
   t.notRegex(error?.message ?? '', /maxSteps/)
 
+  // A name is a whole one.
+  await t.throwsAsync(RunFolder.open({ ...options, config, allowChanged: ['maxSteps', 'opti'] }), {
+    message: /optimizer\.learningRate/,
+  })
   const run = await RunFolder.open({ ...options, config, allowChanged: ['maxSteps', 'optimizer'] })
   t.is(run.notices.length, 2)
   await run.close()

@@ -30,6 +30,7 @@ export interface RunData {
 const mostLogBytes = 2 ** 28
 const mostColumns = 200
 const mostRows = 500_000
+const mostValue = 1e300
 
 /** Throws CheckpointError where there is no such folder, or one that holds nothing of a run. */
 export async function readRun(run: ReportRun): Promise<RunData> {
@@ -127,8 +128,8 @@ function columnsOf(
         column = new Map()
         columns.set(name, column)
       }
-      // null was NaN, and 1e999 is read as Infinity.
-      column.set(step, value === null || !Number.isFinite(value) ? Number.NaN : value)
+      // null was NaN, 1e999 is read as Infinity, and sums and distances of the largest numbers are infinite as well.
+      column.set(step, value === null || !(Math.abs(value) < mostValue) ? Number.NaN : value)
     }
   }
   const inOrder = <T>(map: Map<number, T>) => [...map].sort((a, b) => a[0] - b[0])

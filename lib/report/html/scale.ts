@@ -14,7 +14,8 @@ export function linearScale(
   options: { count?: number; tight?: boolean; whole?: boolean } = {},
 ): Scale {
   let [low, high] = data
-  if (!Number.isFinite(low) || !Number.isFinite(high)) [low, high] = [0, 1]
+  // Also where the distance of the two is beyond a double.
+  if (!Number.isFinite(high - low)) [low, high] = [0, 1]
   if (high - low <= Math.abs(high) * 1e-12) {
     // A constant: room on both sides of it.
     const room = Math.abs(high) * 0.1 || 0.5

@@ -2,7 +2,7 @@
 // have the same solutions.
 import { type Complex, complex, isFiniteComplex, minus, modulus, over, plus, times } from './complex.js'
 import { compareAtPoints, equalAtPoints } from './equal-values.js'
-import { Budget, limits } from './limits.js'
+import { EvaluationBudget, limits } from './limits.js'
 import { relationsOf } from './relations.js'
 import { type Point, valueAt } from './sampled.js'
 import { difference, isSet, type Node, type Relation, type RelationOperator, symbolsOf } from './tree.js'
@@ -63,7 +63,7 @@ const trials = 6
 
 // At several points: is the root of `ours` in one symbol a root of `theirs`?
 function rootsAgree(ours: Node, theirs: Node, name: string): 'yes' | 'no' | 'unknown' {
-  const budget = new Budget(limits.comparison)
+  const budget = new EvaluationBudget(limits.comparison)
   let agreed = 0
   for (let i = 0; i < trials; ++i) {
     const valueWith = (node: Node, x: Complex) => {

@@ -1,7 +1,7 @@
 // Whether two values are equal: as rounded decimals, as exact fractions, as constants, or at sampled points.
 import { type Complex, isFiniteComplex, minus, modulus } from './complex.js'
 import { exactValue, exactValueAt, hasFloat, isWhole } from './exact.js'
-import { Budget, limits } from './limits.js'
+import { EvaluationBudget, limits } from './limits.js'
 import { matrixOf } from './matrices.js'
 import { complexConstant } from './order.js'
 import { polynomialDistance } from './polynomial.js'
@@ -88,7 +88,7 @@ function infinityOf(node: Node): number {
     index: 1,
     signs: 0,
     places: new Map(),
-    budget: new Budget(limits.nodes),
+    budget: new EvaluationBudget(limits.nodes),
     bound: new Map(),
     peak: 0,
   }
@@ -177,7 +177,7 @@ export function compareAtPoints(
   const places = new Map([...symbols.keys()].sort().map((key, i) => [key, i] as const))
   const patterns = Math.min(mostPoints / 2, 2 ** symbols.size)
   const count = symbols.size === 0 ? 1 : patterns * 2
-  const budget = new Budget(limits.comparison)
+  const budget = new EvaluationBudget(limits.comparison)
   let usable = 0
   for (let i = 0; i < count; ++i) {
     // With many symbols not all sign patterns fit: an odd multiplier spreads them.

@@ -1,11 +1,12 @@
 // The exact value of a tree without symbols, where that value is rational and short enough.
-import { Budget, limits } from './limits.js'
+import { type Budget, EvaluationBudget, limits, spendVerdict } from './limits.js'
 import {
   add,
   compare,
   divide,
   floor,
   fraction,
+  gcd,
   integer,
   isInteger,
   multiply,
@@ -27,14 +28,14 @@ const cache = new WeakMap<object, { value: Rational | undefined }>()
 export function exactValue(node: Node): Rational | undefined {
   const known = cache.get(node)
   if (known) return known.value
-  const value = evaluate(node, new Budget(limits.nodes), none)
+  const value = evaluate(node, new EvaluationBudget(limits.nodes), none)
   cache.set(node, { value })
   return value
 }
 
 /** The rational value of a quotient of polynomials with these values for its symbols; undefined for other trees. */
 export function exactValueAt(node: Node, values: Values): Rational | undefined {
-  return isPolynomialQuotient(node) ? evaluate(node, new Budget(limits.nodes), values) : undefined
+  return isPolynomialQuotient(node) ? evaluate(node, new EvaluationBudget(limits.nodes), values) : undefined
 }
 
 function isPolynomialQuotient(node: Node): boolean {
@@ -119,7 +120,7 @@ function evaluateCall(
     case 'min':
       return found.reduce((a, b) => (compare(a, b) <= 0 ? a : b))
     case 'gcd':
-      return found.every(isInteger) ? integer(found.map(value => value.n).reduce(commonDivisor)) : undefined
+      return found.every(isInteger) ? commonDivisor(found.map(value => value.n)) : undefined
     case 'lcm':
       return found.every(isInteger) ? commonMultiple(found.map(value => value.n)) : undefined
     case 'log':
@@ -129,16 +130,21 @@ function evaluateCall(
   }
 }
 
-function commonDivisor(a: bigint, b: bigint): bigint {
-  while (b !== 0n) [a, b] = [b, a % b]
-  return a < 0n ? -a : a
+function commonDivisor(values: readonly bigint[]): Rational | undefined {
+  let total: bigint | undefined = 0n
+  for (const value of values) {
+    total = gcd(total, value)
+    if (total === undefined) return undefined
+  }
+  return integer(total)
 }
 
 function commonMultiple(values: readonly bigint[]): Rational | undefined {
   let total = 1n
   for (const value of values) {
     if (value === 0n) return zero
-    const next = fraction(total * (value / commonDivisor(total, value)), 1n)
+    const common = gcd(total, value)
+    const next = common && fraction(total * (value / common), 1n)
     if (!next) return undefined
     total = next.n < 0n ? -next.n : next.n
   }
@@ -147,7 +153,8 @@ function commonMultiple(values: readonly bigint[]): Rational | undefined {
 
 function factorial(value: Rational, budget: Budget): Rational | undefined {
   if (!isInteger(value) || value.n < 0n || value.n > BigInt(limits.factorial)) return undefined
-  if (!budget.spend(Number(value.n))) return undefined
+  const factors = Number(value.n)
+  if (!budget.spend(factors) || !spendVerdict(factors ** 2 / 100)) return undefined
   let result = 1n
   for (let i = 2n; i <= value.n; ++i) result *= i
   return fraction(result, 1n)

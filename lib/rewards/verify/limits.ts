@@ -22,6 +22,8 @@ export const limits = {
   nodes: 20_000,
   /** Nodes visited by one comparison, over all its points. */
   comparison: 400_000,
+  /** Nodes visited by one verdict, over all its evaluations; long numbers count as many. */
+  verdict: 4_000_000,
   /** Items of a set or a tuple that are compared. */
   items: 200,
   /** Rows and columns of a matrix. */
@@ -43,5 +45,29 @@ export class Budget {
 
   get exhausted(): boolean {
     return this.#left < 0
+  }
+}
+
+// A verdict is one synchronous call, so one number does for all; every verdict starts with the whole of it.
+let verdictLeft: number = limits.verdict
+
+export function startVerdict(): void {
+  verdictLeft = limits.verdict
+}
+
+/** Charges the verdict as a whole, in nodes; false once it has cost too much. */
+export function spendVerdict(cost: number): boolean {
+  verdictLeft -= cost
+  return verdictLeft >= 0
+}
+
+/** A budget of one evaluation that the verdict pays as well: many cheap evaluations are not cheap. */
+export class EvaluationBudget extends Budget {
+  override spend(cost = 1): boolean {
+    return spendVerdict(cost) && super.spend(cost)
+  }
+
+  override get exhausted(): boolean {
+    return verdictLeft < 0 || super.exhausted
   }
 }

@@ -1,6 +1,6 @@
 // The order of two constants, where they have one.
 import { exactValue } from './exact.js'
-import { Budget, limits } from './limits.js'
+import { EvaluationBudget, limits } from './limits.js'
 import { compare } from './rational.js'
 import { valueAt } from './sampled.js'
 import { type Node, symbolsOf } from './tree.js'
@@ -20,7 +20,7 @@ export function complexConstant(node: Node): { re: number; im: number } | undefi
     index: 1,
     signs: 0,
     places: new Map(),
-    budget: new Budget(limits.nodes),
+    budget: new EvaluationBudget(limits.nodes),
     bound: new Map(),
     peak: 0,
   }

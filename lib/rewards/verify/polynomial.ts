@@ -1,6 +1,6 @@
 // Expressions with decimal numbers as polynomials with exact coefficients, in whatever is no number: symbols, roots,
 // pi. Decimals count as the doubles that stand for them, so that differences show as they do in Math-Verify.
-import { Budget, limits } from './limits.js'
+import { type Budget, EvaluationBudget, limits } from './limits.js'
 import { complexConstant, constantOf } from './order.js'
 import { add, fraction, multiply, one, power, type Rational, subtract, toNumber, zero } from './rational.js'
 import { keyOf, type Node, negative } from './tree.js'
@@ -12,7 +12,7 @@ const mostTerms = 200
 
 /** How far apart two constants are, by their coefficients; undefined where they are no short polynomials. */
 export function polynomialDistance(a: Node, b: Node): number | undefined {
-  const reading: Reading = { budget: new Budget(limits.nodes), atoms: new Map() }
+  const reading: Reading = { budget: new EvaluationBudget(limits.nodes), atoms: new Map() }
   const left = polynomialOf(a, reading)
   const right = left && polynomialOf(b, reading)
   if (!left || !right) return undefined

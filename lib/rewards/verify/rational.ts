@@ -1,5 +1,5 @@
 // Exact fractions of BigInts, in lowest terms with a positive denominator; undefined where a result would be too long.
-import { limits } from './limits.js'
+import { limits, spendVerdict } from './limits.js'
 
 export interface Rational {
   readonly n: bigint
@@ -9,9 +9,18 @@ export interface Rational {
 export const zero: Rational = { n: 0n, d: 1n }
 export const one: Rational = { n: 1n, d: 1n }
 
-function gcd(a: bigint, b: bigint): bigint {
+/** The greatest common divisor; undefined where it costs too much. Euclid's steps grow with the shorter number's bits. */
+export function gcd(a: bigint, b: bigint): bigint | undefined {
+  if (!isShort(a) && !isShort(b)) {
+    const bits = Math.min(bitLength(a), bitLength(b))
+    if (!spendVerdict(bits ** 2 / 320)) return undefined
+  }
   while (b !== 0n) [a, b] = [b, a % b]
   return a < 0n ? -a : a
+}
+
+function isShort(value: bigint): boolean {
+  return value < 1n << 64n && value > -(1n << 64n)
 }
 
 /** Number of bits, to within four: the length in hexadecimal. */
@@ -23,11 +32,15 @@ export function bitLength(value: bigint): number {
 export function fraction(n: bigint, d: bigint): Rational | undefined {
   if (d === 0n) return undefined
   const common = gcd(n, d)
+  if (common === undefined) return undefined
   if (d < 0n) [n, d] = [-n, -d]
   if (common !== 1n && common !== 0n) [n, d] = [n / common, d / common]
   // Small numbers pass without their length being written out.
-  const small = n < 1n << 64n && n > -(1n << 64n) && d < 1n << 64n
-  return small || (bitLength(n) <= limits.bits && bitLength(d) <= limits.bits) ? { n, d } : undefined
+  if (isShort(n) && isShort(d)) return { n, d }
+  const [top, bottom] = [bitLength(n), bitLength(d)]
+  return top <= limits.bits && bottom <= limits.bits && spendVerdict((top + bottom) / 64)
+    ? { n, d }
+    : undefined
 }
 
 export function integer(value: bigint | number): Rational {

@@ -1,6 +1,7 @@
 // The verdict on a response: is its answer the reference answer?
 import { checkBoolean, checkOptions, checkString } from '../../options.js'
 import { equalTrees } from './compare.js'
+import { startVerdict } from './limits.js'
 import { type ReadAnswer, readAnswer } from './read-answer.js'
 import { readStrictAnswer, type StrictRefusal } from './strict-answer.js'
 import type { Node } from './tree.js'
@@ -52,6 +53,7 @@ export function verifyAnswer(
   checkString(prediction, 'verifyAnswer: prediction')
   const checked = checkOptions(options, 'verifyAnswer', ['strict'])
   const strict = checked.strict === undefined ? false : checkBoolean(checked.strict, 'verifyAnswer: strict')
+  startVerdict()
   const reference = readAnswer(`$${gold}$`, { strict })
   return strict
     ? strictVerdict(reference, prediction)
@@ -60,7 +62,9 @@ export function verifyAnswer(
 
 /** True for a reference answer that can be compared: one that strict verdicts accept. */
 export function isReadableReference(gold: string): boolean {
-  return isValue(readAnswer(`$${checkString(gold, 'isReadableReference: gold')}$`, { strict: true }).node)
+  checkString(gold, 'isReadableReference: gold')
+  startVerdict()
+  return isValue(readAnswer(`$${gold}$`, { strict: true }).node)
 }
 
 function isValue(node: Node | undefined): node is Node {

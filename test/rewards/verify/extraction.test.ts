@@ -39,6 +39,15 @@ test('boxes', t => {
   t.is(boxedContent('a \\boxed{1} b \\boxed{2}', false), '1,2')
   t.is(boxedContent('\\boxed{1} far away, with nothing that is a separating mark \\boxed{2}', true), '1,2')
   t.is(boxedContent(`\\boxed{1} ${'x'.repeat(70)} \\boxed{2}`, true), '2')
+  // Less than 10 characters, or less than 70 with a separator.
+  for (const [between, content] of [
+    ['x'.repeat(9), '1,2'],
+    ['x'.repeat(10), '2'],
+    [`,${'x'.repeat(68)}`, '1,2'],
+    [`,${'x'.repeat(69)}`, '2'],
+  ] as const) {
+    t.is(boxedContent(`\\boxed{1}${between}\\boxed{2}`, true), content)
+  }
   t.is(boxedContent('\\boxed{\\frac{1}{2}}', true), '\\frac{1}{2}')
   t.is(boxedContent('\\boxed 5', true), '5')
   t.is(boxedContent('nothing', true), 'nothing')

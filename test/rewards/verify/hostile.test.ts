@@ -30,6 +30,7 @@ const hostile: Readonly<Record<string, string>> = {
   '100,000 decimals': `0.${times('3', 100_000)}`,
   'a long sum': '\\sum_{n=1}^{1000000000} n',
   'a double sum': '\\sum_{n=1}^{3000} \\sum_{m=1}^{3000} \\frac{1}{nm}',
+  'a sum of high powers': '\\sum_{n=1}^{3000} \\frac{1}{n^{50}}',
   'a product of powers': '\\prod_{n=1}^{3000} n^{n}',
   'a sum of factorials': '\\sum_{n=1}^{3000} n!',
   'a power of a sum': '(a+b+c+d+e+f+g)^{400}',
@@ -86,6 +87,30 @@ const hostile: Readonly<Record<string, string>> = {
   'control characters': '\u0000\u0001\u001b]8;;x\u0007',
   'lone surrogates': '\ud800\ud800',
   'right to left': '\u202e1',
+}
+
+// Each of its items alone is cheap enough.
+const many = (count: number, item: (i: number) => string) =>
+  `\\{${Array.from({ length: count }, (_, i) => item(i)).join(',')}\\}`
+const items: Readonly<Record<string, (i: number) => string>> = {
+  'powers of a fraction': i => `(7/3)^{${10_000 - i}}`,
+  factorials: i => `${3000 - i}!`,
+  'double sums': i => `\\sum_{n=1}^{50} \\sum_{m=1}^{50} \\frac{1}{nm+${i}}`,
+}
+
+for (const [name, item] of Object.entries(items)) {
+  test(`a set of ${name}: answered within a second`, t => {
+    const gold = many(40, item)
+    const other = many(40, i => `${item(39 - i)}+1-1`)
+    for (const strict of [false, true]) {
+      const time = processorTime(() => verifyAnswer(gold, `\\boxed{${other}}`, { strict }))
+      t.true(time < 1000, `${time.toFixed(0)} ms`)
+      t.deepEqual(verifyAnswer('\\frac{1}{2}', '\\boxed{0.5}', { strict }), {
+        correct: true,
+        reason: 'equal',
+      })
+    }
+  })
 }
 
 for (const [name, text] of Object.entries(hostile)) {

@@ -17,6 +17,7 @@ const junk: readonly (readonly [string, string])[] = [
   ['<think>\n \t\n</think>\n\\boxed{60}', 'empty thinking'],
   ['</think>\\boxed{60}', 'empty thinking'],
   ['<think><think></think>\\boxed{60}', 'empty thinking'],
+  ['<think></think></think>\\boxed{60}', 'empty thinking'],
   ['<think>a</think><think>\\boxed{60}', 'no thinking closed'],
   ['\\boxed{59} \\boxed{60}', 'several answers'],
   ['\\boxed{60} \\boxed{59}', 'several answers'],
