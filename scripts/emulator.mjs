@@ -1,7 +1,7 @@
 // Builds programs of CUDA sources for the emulator into build/emulator: `node scripts/emulator.mjs build zoo plain`
 // prints the program's path. Objects are kept by the hash of what they are made of. `missing` prints why this machine
-// cannot (nothing when it can). `test` runs every test of the emulator, the long ones too.
-import { execFile, execFileSync, spawnSync } from 'node:child_process'
+// cannot (nothing when it can).
+import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -42,9 +42,6 @@ function backendProgram(name) {
     rest: all.filter(source => source.endsWith('.cpp')),
   }
 }
-
-// Test files with a part that runs on the emulator only when `npm run test:emulator` asks for it.
-const longTests = ['dist/test/emulator/**/*.test.js', 'dist/test/training/golden-policies.test.js']
 
 const sanitizers = {
   plain: ['-O2'],
@@ -128,7 +125,7 @@ async function compile(source, flags, name) {
 }
 
 // Runs functions that return promises, as many at a time as there are processors; results in their order.
-async function inParallel(jobs) {
+export async function inParallel(jobs) {
   const results = new Array(jobs.length)
   let next = 0
   const worker = async () => {
@@ -275,14 +272,6 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
   const [command, ...rest] = process.argv.slice(2)
   if (command === 'missing') {
     console.log(missing() ?? '')
-  } else if (command === 'test') {
-    const tests = rest.length > 0 ? rest : longTests
-    const { status } = spawnSync(
-      process.execPath,
-      [join(root, 'node_modules/ava/entrypoints/cli.mjs'), '--timeout=9m', ...tests],
-      { cwd: root, stdio: 'inherit', env: { ...process.env, LUFFY_EMULATOR: 'all' } },
-    )
-    process.exitCode = status ?? 1
   } else if (command === 'plugin') {
     const optional = rest[0] === '--optional'
     const reason = optional ? missing() : null
@@ -302,7 +291,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else {
     console.error(
-      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]] | test [FILES]`,
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]]`,
     )
     process.exitCode = 2
   }

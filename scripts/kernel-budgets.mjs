@@ -2,16 +2,19 @@
 // spills, stack, static shared memory) and the machine code holds (scripts/sass.mjs) with native/ops/kernel-budgets.json.
 // `--write` renews the table; reasons for spills are kept and must be written by hand: a spill without one fails.
 // `--only STEM[,STEM]` looks at some files.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { inParallel } from './emulator.mjs'
 import { findTools } from './native-tools.mjs'
 import { countInstructions } from './sass.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const table = join(root, 'native/ops/kernel-budgets.json')
+const execute = promisify(execFile)
 export const architectures = ['80', '90a', '120']
 
 // Plain names of mangled kernels: "luffy::cuda::rms_norm_forward<float, 32, 1, true>".
@@ -63,7 +66,8 @@ export function parsePtxas(text, instructions = {}) {
   )
 }
 
-function compile(nvcc, file, arch, folder) {
+async function compile(nvcc, file, arch, folder) {
+  const cubin = join(folder, `${basename(file, '.cu')}-${arch}.cubin`)
   const args = [
     '-std=c++17',
     '-DLUFFY_BACKEND=cuda',
@@ -73,13 +77,20 @@ function compile(nvcc, file, arch, folder) {
     '-cubin',
     file,
     '-o',
-    join(folder, 'kernel.cubin'),
+    cubin,
   ]
-  const { status, stdout, stderr } = spawnSync(nvcc, args, { cwd: root, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`nvcc could not compile ${file} for sm_${arch}:\n${stdout}${stderr}`)
+  let stdout
+  let stderr
+  try {
+    ;({ stdout, stderr } = await execute(nvcc, args, { cwd: root, maxBuffer: 1 << 26 }))
+  } catch (error) {
+    throw new Error(
+      `nvcc could not compile ${file} for sm_${arch}:\n${error.stdout ?? ''}${error.stderr ?? error.message}`,
+    )
+  }
   if (/C7510|wgmma.*serialized/.test(stderr))
     throw new Error(`${file}: ptxas serialized wgmma for sm_${arch}`)
-  return parsePtxas(stdout + stderr, countInstructions(join(folder, 'kernel.cubin')))
+  return parsePtxas(stdout + stderr, countInstructions(cubin))
 }
 
 // Every difference between what was measured and the table, in words.
@@ -112,7 +123,7 @@ export function compareBudgets(measured, known) {
   return wrong
 }
 
-function main(args) {
+async function main(args) {
   const { nvcc } = findTools()
   if (!nvcc) {
     console.log('kernel budgets: skipped, no nvcc')
@@ -127,11 +138,14 @@ function main(args) {
   const folder = mkdtempSync(join(tmpdir(), 'luffy-budgets-'))
   const measured = {}
   try {
-    for (const file of files) {
-      measured[file] = {}
-      for (const arch of architectures)
-        measured[file][arch] = compile(nvcc.path, `native/ops/${file}`, arch, folder)
-    }
+    for (const file of files) measured[file] = {}
+    await inParallel(
+      files.flatMap(file =>
+        architectures.map(arch => async () => {
+          measured[file][arch] = await compile(nvcc.path, `native/ops/${file}`, arch, folder)
+        }),
+      ),
+    )
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -165,7 +179,7 @@ function main(args) {
 
 if (process.argv[1] && basename(process.argv[1]) === 'kernel-budgets.mjs') {
   try {
-    process.exitCode = main(process.argv.slice(2))
+    process.exitCode = await main(process.argv.slice(2))
   } catch (error) {
     console.error(error.message)
     process.exitCode = 1

@@ -1,5 +1,6 @@
 // Stacks, the switch between them, and what the sanitizers and valgrind must be told about it. This file is never
 // compiled with a sanitizer itself: their functions are weak, so one object serves every flavour.
+#include <algorithm>
 #include <csetjmp>
 #include <csignal>
 #include <cstring>
@@ -109,6 +110,7 @@ namespace {
 constexpr size_t kStackSize = 256 * 1024;
 // ThreadSanitizer clears the shadow of a stack, four times its size, for every CUDA thread.
 constexpr size_t kRaceStackSize = 48 * 1024;
+constexpr size_t kFinishedRaceFibers = 6000;
 // Stacks at equal offsets fall into the same cache sets; 17 lines apart they do not (20 ns a switch otherwise).
 constexpr size_t kColour = 17 * 64;
 
@@ -118,7 +120,17 @@ struct Stack {
   bool used;
 };
 std::vector<Stack> free_stacks;
-std::vector<void*> finished_race_fibers;
+// Threads for ThreadSanitizer, which holds 8,128 and takes long to make one: used again by the next launch, within a
+// launch only when it has very many, since two CUDA threads that share one never race with each other.
+std::vector<void*> finished_race_fibers, free_race_fibers;
+
+void* take_race_fiber() {
+  if (__tsan_create_fiber == nullptr) return nullptr;
+  if (free_race_fibers.empty()) return __tsan_create_fiber(0);
+  void* const fiber = free_race_fibers.back();
+  free_race_fibers.pop_back();
+  return fiber;
+}
 size_t stacks_made = 0;
 
 void* main_stack_pointer;
@@ -200,19 +212,28 @@ void prepare_fiber(Fiber* fiber) {
   words[11] = reinterpret_cast<void*>(&fiber_start);
 #endif
   fiber->stack_pointer = words;
-  fiber->race_fiber = __tsan_create_fiber != nullptr ? __tsan_create_fiber(0) : nullptr;
+  fiber->race_fiber = take_race_fiber();
   fiber->sanitizer_stack = nullptr;
 }
 
 void give_back_stack(Fiber* fiber) {
   free_stacks.push_back({fiber->stack, fiber->stack_id, true});
-  // Destroying a finished thread before the launch ends would hide its races with threads that come later.
-  if (fiber->race_fiber != nullptr) finished_race_fibers.push_back(fiber->race_fiber);
+  void* const race_fiber = fiber->race_fiber;
   fiber->race_fiber = nullptr;
+  if (race_fiber == nullptr) return;
+  if (fiber->state != State::finished) {
+    __tsan_destroy_fiber(race_fiber);
+    return;
+  }
+  finished_race_fibers.push_back(race_fiber);
+  if (finished_race_fibers.size() < kFinishedRaceFibers) return;
+  const auto half = finished_race_fibers.begin() + kFinishedRaceFibers / 2;
+  free_race_fibers.insert(free_race_fibers.end(), finished_race_fibers.begin(), half);
+  finished_race_fibers.erase(finished_race_fibers.begin(), half);
 }
 
 void release_fibers() {
-  for (void* fiber : finished_race_fibers) __tsan_destroy_fiber(fiber);
+  free_race_fibers.insert(free_race_fibers.end(), finished_race_fibers.begin(), finished_race_fibers.end());
   finished_race_fibers.clear();
 }
 

@@ -208,6 +208,7 @@ void prepare_block(Block* block, Gang* gang, unsigned linear, unsigned cluster_r
     fiber->state = State::ready;
     prepare_fiber(fiber);
   }
+  race_release(&start_edge);  // what was made for the block
 }
 
 // Groups the threads that still wait by what they wait for.

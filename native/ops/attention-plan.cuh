@@ -144,6 +144,7 @@ attention_plan_kernel(AttentionPlan plan, FaultSink faults) {
     bool wrong = s.wrong != 0;
     for (int32_t r = lane; r < s.length; r += 32) wrong = wrong || plan.owner[s.start + r] != self;
     wrong = __any_sync(kFullWarp, wrong ? 1 : 0) != 0;
+    __syncwarp();  // every lane has read the sequence that the first one writes
     if (lane > 0) continue;
     int32_t root = self;
     if (s.prefix_length != 0 && !wrong) {

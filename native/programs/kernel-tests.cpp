@@ -1,7 +1,9 @@
-// luffy_kernel_tests FILE...: every case of the case files on the first CUDA device, against the values that stand in
-// them. Needs a driver and nothing else. Exit code 0 when every case is right, 1 when one is not, 2 when nothing was
-// tested, 7 without a device.
+// luffy_kernel_tests [--bytes N] FILE...: every case of the case files (that moves at most N bytes) on the first CUDA
+// device, against the values that stand in them. Needs a driver and nothing else. Exit code 0 when every case is right,
+// 1 when one is not, 2 when nothing was tested, 7 without a device.
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -28,8 +30,15 @@ std::shared_ptr<luffy::Device> open_device() {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 2) {
-    std::fprintf(stderr, "usage: luffy_kernel_tests FILE...\n");
+  double most_bytes = HUGE_VAL;
+  int first = 1;
+  if (count > 2 && std::strcmp(arguments[1], "--bytes") == 0) {
+    char* end = nullptr;
+    most_bytes = std::strtod(arguments[2], &end);
+    first = *arguments[2] != 0 && *end == 0 ? 3 : count;
+  }
+  if (first >= count) {
+    std::fprintf(stderr, "usage: luffy_kernel_tests [--bytes N] FILE...\n");
     return 2;
   }
   std::shared_ptr<luffy::Device> device;
@@ -42,9 +51,10 @@ int main(int count, char** arguments) {
   }
   std::map<std::string, Count> stems;
   Count total;
-  for (int i = 1; i < count; ++i) {
+  for (int i = first; i < count; ++i) {
     try {
       for (const luffy::programs::Case& one : luffy::programs::read_cases(arguments[i])) {
+        if (one.bytes > most_bytes) continue;
         std::vector<std::string> faults;
         try {
           faults = luffy::programs::Replay(device, one).check();

@@ -41,10 +41,11 @@ export function exporting(
   write: (device: Device, path: string, stem: string) => void,
 ): void {
   const stem = basename(fileURLToPath(test.meta.file), '.test.js')
-  test(`exported${mark}`, t => {
+  const name = `${stem}${mark}${numbered(test, mark, '-')}`
+  test(`exported: ${name}`, t => {
     const device = devices.all.find(({ isa }) => isa === 'emulated')?.device
     if (device === undefined) throw new Error('cases are exported for the CUDA backend: no emulated device')
-    write(device, join(exportFolder as string, `${stem}${mark}.cases`), stem)
+    write(device, join(exportFolder as string, `${name}.cases`), stem)
     t.true(cases.length > 0)
   })
 }
@@ -88,7 +89,7 @@ export function testCases(
     )
     return
   }
-  test.serial(`the order of threads changes nothing${ordered(test)}`, async t => {
+  test.serial(`the order of threads changes nothing${numbered(test, 'order', ', table ')}`, async t => {
     const small = cases.filter(({ bytes, flops }) => bytes < otherOrderBytes && flops < otherOrderFlops)
     t.true(small.length > 0, 'no case is small enough')
     for (const { device, label } of devices.all.filter(({ isa }) => isa === 'emulated')) {
@@ -139,12 +140,14 @@ export function testCases(
   }
 }
 
-const tables = new WeakMap<TestFn, number>()
-/** A file may test several tables: their tests need names of their own. */
-function ordered(test: TestFn): string {
-  const count = (tables.get(test) ?? 0) + 1
-  tables.set(test, count)
-  return count === 1 ? '' : `, table ${count}`
+const tables = new WeakMap<TestFn, Map<string, number>>()
+/** A file may test several tables of a kind: '' for the first, then `between` and its number. */
+function numbered(test: TestFn, kind: string, between: string): string {
+  const counts = tables.get(test) ?? new Map<string, number>()
+  tables.set(test, counts)
+  const count = (counts.get(kind) ?? 0) + 1
+  counts.set(kind, count)
+  return count === 1 ? '' : `${between}${count}`
 }
 
 /** Results of a case, guards checked. */

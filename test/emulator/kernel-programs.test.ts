@@ -11,12 +11,14 @@ import { cases as swigluCases } from '../_cases/swiglu.js'
 import { exportBenchmark, exportCases } from '../_helpers/case-export.js'
 import { buildEmulated } from '../_helpers/emulator.js'
 import { temporaryFolder } from '../_helpers/folders.js'
-import { buildProgram, missingReason, runProgram } from './_programs.js'
+import { buildProgram, missingReason, runProgram, runsLongTests } from './_programs.js'
 
 const random = (i: number) => new CounterRandom(1, 'case', i)
 
 if (missingReason) {
   test.skip(`programs for cards: ${missingReason}`, () => {})
+} else if (!runsLongTests) {
+  test.skip('programs for cards: only in npm run test:emulator', () => {})
 } else {
   test.before('the emulated device', () => buildEmulated())
 
@@ -64,6 +66,11 @@ if (missingReason) {
       )
       t.regex((await runProgram([program, path])).output, /FAILED .* expected 2 arguments, got 1/)
       t.is((await runProgram([program])).code, 2)
+      t.is((await runProgram([program, '--bytes', 'few', path])).code, 2)
+      const few = await runProgram([program, '--bytes', '1000', metrics])
+      const counted = policyLossCases.slice(0, 5).filter(({ bytes }) => bytes <= 1000).length
+      t.true(counted > 0 && counted < 5)
+      t.regex(few.output, new RegExp(`^${counted} passed, 0 failed$`, 'm'))
       t.is((await runProgram([program, join(folder, 'none.cases')])).code, 1)
     },
   )

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
-import { missingReason } from './_programs.js'
+import { missingReason, runsLongTests } from './_programs.js'
 import { zooInMode } from './_run-zoo.js'
 
 const translator = join(packageRoot, 'scripts/ptx-to-cpp.mjs')
@@ -32,4 +32,5 @@ test('an instruction without a rule stops the translation, whole form by whole f
 })
 
 if (missingReason) test.skip(`the zoo as translated PTX: ${missingReason}`, () => {})
-else test.serial('the zoo as translated PTX', zooInMode, 'ptx')
+else if (runsLongTests) test.serial('the zoo as translated PTX', zooInMode, 'ptx')
+else test.skip('the zoo as translated PTX: only in npm run test:emulator', () => {})

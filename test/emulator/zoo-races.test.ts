@@ -1,4 +1,4 @@
-// The slow modes of the zoo: races, uninitialised memory, and the PTX of other architectures.
+// The slow modes of the zoo: wild accesses, races, uninitialised memory, and the PTX of other architectures.
 import { execFileSync } from 'node:child_process'
 import test from 'ava'
 import { missingReason, runsLongTests } from './_programs.js'
@@ -16,8 +16,9 @@ function hasValgrind(): boolean {
 if (missingReason) {
   test.skip(`races and uninitialised memory: ${missingReason}`, () => {})
 } else if (!runsLongTests) {
-  test.skip('races and uninitialised memory: only in npm run test:emulator', () => {})
+  test.skip('accesses, races and uninitialised memory: only in npm run test:emulator', () => {})
 } else {
+  test.serial('AddressSanitizer and UndefinedBehaviorSanitizer', zooInMode, 'asan')
   test.serial('ThreadSanitizer', zooInMode, 'tsan')
   test.serial('ThreadSanitizer over the translated PTX', zooInMode, 'ptxTsan')
   test.serial('translated PTX of compute_90a', zooInMode, 'ptx', '90a')

@@ -1,4 +1,5 @@
-// The emulator reports each seeded bug of the zoo in the mode that should, and nothing about the controls.
+// The emulator reports each seeded bug of the zoo in the mode that should, and nothing about the controls. The slow modes
+// are in zoo-races.test.ts and ptx.test.ts.
 import test from 'ava'
 import { missingReason } from './_programs.js'
 import { zooInMode } from './_run-zoo.js'
@@ -13,7 +14,6 @@ if (missingReason) {
   test.skip(`the zoo: ${missingReason}`, () => {})
 } else {
   test.serial('plain: values and named errors, four schedules', zooInMode, 'plain')
-  test.serial('AddressSanitizer and UndefinedBehaviorSanitizer', zooInMode, 'asan')
   test.serial('lazy streams', zooInMode, 'lazy')
   test.serial('traffic and bank conflicts', zooInMode, 'trace')
   test.serial('leaks', zooInMode, 'leaks')

@@ -1,0 +1,94 @@
+// `npm run test:emulator [-- PART...]`: the tests of CUDA kernels without a GPU that take too long for `npm test`.
+//   long         the tests that `npm test` skips: races, sanitizers and PTX of the zoo and of two kernels, the golden
+//                policies, registers and machine code of every kernel
+//   ptx          every test of ops on the PTX that nvcc made, translated (leg B)
+//   sanitizers   every case of the ops' tests under AddressSanitizer and UndefinedBehaviorSanitizer; those that move
+//                few bytes under ThreadSanitizer and valgrind too
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buildPlugin, buildProgram, missing, root } from './emulator.mjs'
+import { findCommand } from './native-tools.mjs'
+
+const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
+const longTests = ['dist/test/emulator/**/*.test.js', 'dist/test/training/golden-policies.test.js']
+const ops = 'dist/test/ops/*.test.js'
+/** What the slow checkers get: cases that move at most so many bytes. */
+const fewBytes = '3000'
+
+function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  })
+  if (error) throw error
+  return status ?? 1
+}
+
+const runAva = (args, env) => run(process.execPath, [ava, '--timeout=9m', ...args], env)
+
+async function underSanitizers() {
+  const folder = mkdtempSync(join(tmpdir(), 'luffy-cases-'))
+  try {
+    const recorded = runAva(['--match=exported*', ops], {
+      LUFFY_EXPORT_CASES: folder,
+      LUFFY_TEST_DEVICES: 'emulated',
+    })
+    if (recorded !== 0) return recorded
+    const files = readdirSync(folder).map(name => join(folder, name))
+    const few = ['--bytes', fewBytes, ...files]
+    const checks = [
+      ['AddressSanitizer', await buildProgram('kernel-tests', 'asan'), files],
+      ['ThreadSanitizer', await buildProgram('kernel-tests', 'tsan'), few],
+    ]
+    if (findCommand('valgrind')) {
+      const program = await buildProgram('kernel-tests', 'plain')
+      checks.push(['valgrind', 'valgrind', ['-q', '--error-exitcode=9', program, ...few]])
+    } else {
+      console.log('  1 test skipped: valgrind is not installed')
+    }
+    let wrong = 0
+    for (const [name, command, args] of checks) {
+      console.log(`== cases of the ops under ${name}`)
+      const status = run(command, args, {
+        ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=0:exitcode=99',
+        UBSAN_OPTIONS: 'exitcode=99:halt_on_error=1',
+        // The host is not instrumented: what its threads hand to each other looks like a race.
+        TSAN_OPTIONS: `exitcode=66:report_thread_leaks=0:suppressions=${join(root, 'scripts/emulator-tsan.txt')}`,
+      })
+      console.log(`  1 test ${status === 0 ? 'passed' : 'failed'}: ${name}`)
+      if (status !== 0) wrong = status
+    }
+    return wrong
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const parts = {
+  long: () => runAva(longTests, { LUFFY_EMULATOR: 'all' }),
+  ptx: async () =>
+    runAva([ops], {
+      LUFFY_EMULATED_PLUGIN: await buildPlugin('plain', '80'),
+      LUFFY_TEST_DEVICES: 'emulated',
+      EMULATOR_LEG: 'ptx',
+    }),
+  sanitizers: underSanitizers,
+}
+
+const chosen = process.argv.slice(2)
+const unknown = chosen.find(name => !(name in parts))
+if (unknown !== undefined) {
+  console.error(`no part '${unknown}': expected ${Object.keys(parts).join(', ')}`)
+  process.exitCode = 2
+} else if (missing()) {
+  console.log(`  1 test skipped: ${missing()}`)
+} else {
+  for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
+    console.log(`== ${name}`)
+    const status = await parts[name]()
+    if (status !== 0) process.exitCode = status
+  }
+}
