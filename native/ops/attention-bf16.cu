@@ -138,7 +138,7 @@ attention_forward_bf16_kernel(HalfAttention a) {
       fetch(values, a.v, block + stages - 1);
 
       float score[kBlockParts][4] = {};
-#pragma unroll(width > 128 ? 4 : 8)
+#pragma unroll(width > 128 ? 2 : 8)
       for (int k = 0; k < width; k += 16) {
         if (k >= a.dim) break;
         uint32_t query[4];
@@ -186,7 +186,7 @@ attention_forward_bf16_kernel(HalfAttention a) {
         segment.clear();
       }
     }
-    __syncthreads();  // nobody reads queries any more
+    // Nobody has read queries since the last barrier: their place takes the sums.
     store_half_rows<width>(a.out, t, own_queries, rows, first_row, u.query_column, first_column, a.dim);
     if (a.lse == nullptr || lane % 4 != 0 || first_column > 0) continue;
 #pragma unroll

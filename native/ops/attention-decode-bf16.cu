@@ -96,6 +96,7 @@ attention_decode_bf16_kernel(HalfDecode a) {
 
     HalfRows<Shape::parts> rows;
     rows.clear();
+#pragma unroll 1
     for (int block = 0; block < blocks; ++block) {
       const int visible = min(keys - block * kAttentionBlock, kAttentionBlock);
       const int present = (visible + kChunkKeys - 1) / kChunkKeys;

@@ -136,6 +136,51 @@ test('bfloat16 products: tensor cores, 16-byte copies, nothing in local memory (
   }
 })
 
+// The tiles of attention-bf16.cu, by dimensions that have room: warps, tiles in shared memory of 64 rows, and blocks that a
+// multiprocessor must hold; and of attention-decode-bf16.cu, one warp and five chunks of 16 rows.
+const attentionTiles = [
+  { width: 64, warps: 4, tiles: 5, least: { 80: 3, '90a': 3, 120: 2 }, decodes: { 80: 8, '90a': 8, 120: 8 } },
+  {
+    width: 128,
+    warps: 4,
+    tiles: 5,
+    least: { 80: 2, '90a': 2, 120: 1 },
+    decodes: { 80: 7, '90a': 8, 120: 4 },
+  },
+  {
+    width: 256,
+    warps: 8,
+    tiles: 3,
+    least: { 80: 1, '90a': 1, 120: 1 },
+    decodes: { 80: 3, '90a': 5, 120: 2 },
+  },
+]
+
+test('bfloat16 attention: tensor cores, 16-byte copies, nothing in local memory, enough blocks side by side', t => {
+  for (const arch of ['80', '90a', '120'] as const) {
+    const { shared } = processors[arch]
+    for (const { width, warps, tiles, least, decodes } of attentionTiles) {
+      for (const [file, kernel, bytes, of, wanted] of [
+        ['attention-bf16', 'attention_forward_bf16_kernel', tiles * 64 * width * 2, warps, least[arch]],
+        ['attention-decode-bf16', 'attention_decode_bf16_kernel', 5 * 16 * width * 2, 1, decodes[arch]],
+      ] as const) {
+        const found = Object.entries(table.kernels[`${file}.cu`]?.[arch] ?? {}).filter(([name]) =>
+          name.startsWith(`${kernel}<${width}>`),
+        )
+        t.is(found.length, 1, `${kernel}<${width}> for sm_${arch}`)
+        for (const [name, { registers, spills, shared: own, sass = {} }] of found) {
+          t.true((sass.mma ?? 0) >= 64 && (sass.ldmatrix ?? 0) >= 32, name)
+          t.true((sass.asyncCopies ?? 0) > 0, name)
+          t.is(spills + (sass.local ?? 0), 0, `${name} on sm_${arch}`)
+          const byRegisters = Math.floor(65_536 / (Math.ceil((registers * 32) / 256) * 256) / of)
+          const resident = Math.min(Math.floor(shared / (bytes + own + 1024)), byRegisters)
+          t.true(resident >= wanted, `${name} on sm_${arch}: ${resident} blocks side by side`)
+        }
+      }
+    }
+  }
+})
+
 if (missingReason) {
   test.skip(`nvcc compiles every kernel within its budget: ${missingReason}`, () => {})
 } else if (!runsLongTests) {
