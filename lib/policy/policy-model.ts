@@ -1,5 +1,6 @@
 // PolicyModel: the weights of a policy on a device, and the passes over them. `Policy` (lib/sampler/policy.ts) is the
 // handle that users hold; training attaches gradients here.
+import { cast } from '../ops/cast.js'
 import { linearLogProb } from '../ops/linear-policy-loss.js'
 import type { RopeTable } from '../ops/rope.js'
 import type { Device } from '../tensor/device.js'
@@ -23,23 +24,31 @@ export interface SequenceLogProbs {
   entropy: Float32Array
 }
 
+/** What a policy's activations, and the weights that they meet, are in memory. */
+export type ComputeDtype = 'float32' | 'bfloat16'
+
 export class PolicyModel {
   readonly device: Device
   readonly config: PolicyConfig
   readonly layout: ParameterLayout
-  /** All parameters, [layout.size]. */
+  readonly dtype: ComputeDtype
+  /** All parameters, [layout.size] float32. */
   readonly values: Tensor
+  /** The same rounded to bfloat16, where the policy computes in it; an update writes both. */
+  readonly half: Tensor | undefined
   #gradients: Tensor | undefined
   #weights: PolicyWeights
   #rope: { table: RopeTable; positions: number } | undefined
 
   /** `values`: [layout.size], which the model owns from here on. */
-  constructor(device: Device, config: PolicyConfig, values: Tensor) {
+  constructor(device: Device, config: PolicyConfig, values: Tensor, dtype: ComputeDtype = 'float32') {
     this.device = device
     this.config = config
     this.layout = parameterLayout(config)
+    this.dtype = dtype
     this.values = device.keep(values)
-    this.#weights = createWeights(device, this.layout, this.values)
+    this.half = dtype === 'bfloat16' ? device.keep(cast(this.values, 'bfloat16')) : undefined
+    this.#weights = createWeights(device, this.layout, this.half ?? this.values)
   }
 
   get weights(): PolicyWeights {
@@ -51,7 +60,7 @@ export class PolicyModel {
     if (this.#gradients === undefined) {
       this.#gradients = this.device.keep(this.device.zeros([this.layout.size]))
       disposeWeights(this.#weights)
-      this.#weights = createWeights(this.device, this.layout, this.values, this.#gradients)
+      this.#weights = createWeights(this.device, this.layout, this.half ?? this.values, this.#gradients)
     }
     return this.#gradients
   }
@@ -122,6 +131,7 @@ export class PolicyModel {
   dispose(): void {
     disposeWeights(this.#weights)
     this.values.dispose()
+    this.half?.dispose()
     this.#gradients?.dispose()
     this.#rope?.table.cosine.dispose()
     this.#rope?.table.sine.dispose()

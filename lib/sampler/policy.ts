@@ -26,24 +26,34 @@ import { type DownloadProgress, modelFolder } from '../policy/hub.js'
 import { policyConfigFrom } from '../policy/hugging-face-config.js'
 import { checkSequence, checkTokens } from '../policy/packing.js'
 import { type FlatSink, initializeParameters, parameterLayout } from '../policy/parameters.js'
-import { PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
+import { type ComputeDtype, PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
 import { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Upload } from '../tensor/upload.js'
 import { type Completion, resolveSampleOptions, type SampleOptions } from './options.js'
 import { sampleCompletions } from './sampler.js'
 
+const computeDtypes = ['float32', 'bfloat16'] as const
+/** float32 values, and a copy in bfloat16. */
+const bytesPerParameter: Readonly<Record<ComputeDtype, number>> = { float32: 4, bfloat16: 6 }
+
 export interface PolicyCreateOptions {
   /** A Device, or the name of one that the policy opens and closes. Default 'auto'. */
   device?: Device | string
+  /** As of `PolicyLoadOptions`. */
+  dtype?: ComputeDtype
   /** Of the initial weights. Default 0. */
   seed?: number
 }
 
 export interface PolicyLoadOptions {
   device?: Device | string
-  /** The type that the policy computes in. The CPU has float32. */
-  dtype?: 'float32'
+  /**
+   * What activations and the weights that they meet are in memory. Default 'float32'. With 'bfloat16', which CUDA has and
+   * the CPU has not, statistics and sums are float32 all the same, and so are gradients of weights, moments and the
+   * weights that an update changes and `save` writes.
+   */
+  dtype?: ComputeDtype
   /** Another rotary base, or a longer window, than config.json says. */
   ropeTheta?: number
   maxPositions?: number
@@ -102,7 +112,7 @@ export class Policy {
       'onWarning',
     ])
     checkPath(folder, 'folder')
-    checkChoice(given.dtype ?? 'float32', 'dtype', ['float32'])
+    const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', computeDtypes)
     const { ropeTheta, maxPositions } = options
     const allowNonFinite = checkBoolean(given.allowNonFinite ?? false, 'allowNonFinite')
     const onProgress = checkCallback<LoadProgress>(given.onProgress, 'onProgress')
@@ -110,15 +120,16 @@ export class Policy {
     const onWarning = checkCallback<string>(given.onWarning, 'onWarning')
     const signal = checkSignal(given.signal, 'signal')
     return withDevice(given.device, async (device, owned) => {
+      checkComputes(device, dtype)
       const source = await modelFolder(folder, { signal, onDownload })
       const checkpoint = await Checkpoint.open(source, { ropeTheta, maxPositions })
       try {
         for (const warning of checkpoint.warnings) await tell(onWarning, warning)
-        device.checkMemory(4 * checkpoint.layout.size, `${folder}: the policy`)
+        device.checkMemory(bytesPerParameter[dtype] * checkpoint.layout.size, `${folder}: the policy`)
         const values = await filled(device, checkpoint.layout.size, sink =>
           checkpoint.read(sink, { allowNonFinite, signal, onProgress }),
         )
-        return new Policy(new PolicyModel(device, checkpoint.config, values), source, owned)
+        return new Policy(new PolicyModel(device, checkpoint.config, values, dtype), source, owned)
       } finally {
         await checkpoint.close()
       }
@@ -132,16 +143,18 @@ export class Policy {
    * @throws {ConfigError} for unknown names; RangeError and TypeError for wrong values
    */
   static async create(config: PolicyOptions | object, options: PolicyCreateOptions = {}): Promise<Policy> {
-    const given = checkOptions(options, 'Policy.create', ['device', 'seed'])
+    const given = checkOptions(options, 'Policy.create', ['device', 'dtype', 'seed'])
+    const dtype = checkChoice(given.dtype ?? 'float32', 'dtype', computeDtypes)
     const resolved = policyConfigFrom(config)
     const seed = checkInteger(given.seed ?? 0, 'seed')
     return withDevice(given.device, async (device, owned) => {
+      checkComputes(device, dtype)
       const layout = parameterLayout(resolved)
-      device.checkMemory(4 * layout.size, 'the policy')
+      device.checkMemory(bytesPerParameter[dtype] * layout.size, 'the policy')
       const values = await filled(device, layout.size, sink =>
         initializeParameters(resolved, layout, seed, sink),
       )
-      return new Policy(new PolicyModel(device, resolved, values), undefined, owned)
+      return new Policy(new PolicyModel(device, resolved, values, dtype), undefined, owned)
     })
   }
 
@@ -293,6 +306,13 @@ export class Policy {
   #checkLive(): void {
     if (this.#disposed) throw new DisposedError('the policy was disposed')
   }
+}
+
+function checkComputes(device: Device, dtype: ComputeDtype): void {
+  if (dtype === 'float32' || device.name !== 'cpu') return
+  throw new ConfigError(`dtype: the CPU computes in float32, got '${dtype}'`, {
+    hint: "leave it out, or open a device that computes in bfloat16: 'cuda'",
+  })
 }
 
 /** A float32 vector of the device that `fill` writes piece by piece: in JavaScript's memory stands a piece of it. */

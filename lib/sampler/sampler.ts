@@ -15,6 +15,7 @@ import {
   createKeyValueCache,
   type KeyValueCache,
 } from '../ops/attention-decode.js'
+import { cast } from '../ops/cast.js'
 import { gatherRows } from '../ops/gather-rows.js'
 import { linear, packWeight } from '../ops/linear.js'
 import { type SampledTokens, sampleTokensInto } from '../ops/sample-tokens.js'
@@ -103,7 +104,8 @@ class SamplingRun {
     this.#total = options.sampleNumbers.reduce((sum, numbers) => sum + numbers.length, 0)
     const perSequence = blocksFor(this.#longest) + 1
     const { config } = model
-    const blockBytes = 2 * 4 * config.layers * config.kvHeads * config.headDim * attentionBlock
+    const bytes = model.dtype === 'bfloat16' ? 2 : 4
+    const blockBytes = 2 * bytes * config.layers * config.kvHeads * config.headDim * attentionBlock
     const free = this.#device.info().freeMemory * cacheShare
     const affordable = Math.floor(free / (blockBytes * perSequence))
     this.#slots = Math.max(1, Math.min(options.maxConcurrent, this.#total, affordable))
@@ -113,12 +115,12 @@ class SamplingRun {
 
   /** Caches and weights in the order of decoding: all of them, or none when memory runs out. */
   #prepare(): void {
-    const { config, weights } = this.#model
+    const { config, weights, dtype } = this.#model
     this.#model.rope(this.#longest)
     this.#device.scope(() => {
       for (const layer of weights.layers) {
         const { capacity } = this.#allocator
-        this.#caches.push(createKeyValueCache(this.#device, capacity, config.kvHeads, config.headDim))
+        this.#caches.push(createKeyValueCache(this.#device, capacity, config.kvHeads, config.headDim, dtype))
         this.#packed.push({
           qkv: packWeight(layer.qkv.value),
           output: packWeight(layer.output.value),
@@ -361,7 +363,8 @@ class SamplingRun {
   /** Draws the next token of each row into rows [start, ...) of the round's results. */
   #draw(hidden: Tensor, counters: Tensor, into: SampledTokens, start: number): void {
     const { temperature, topK, topP, minP } = this.#options
-    const logits = linear(undefined, hidden, this.#model.weights.output, undefined, this.#packedOutput)
+    const computed = linear(undefined, hidden, this.#model.weights.output, undefined, this.#packedOutput)
+    const logits = computed.dtype === 'float32' ? computed : cast(computed, 'float32')
     const end = start + counters.rows
     sampleTokensInto(
       logits,
@@ -375,6 +378,7 @@ class SamplingRun {
       },
     )
     logits.dispose()
+    computed.dispose()
     hidden.dispose()
   }
 

@@ -341,6 +341,7 @@ export class Trainer {
         grads: this.#gradients,
         firstMoment: this.#firstMoment,
         secondMoment: this.#secondMoment,
+        ...(model.half ? { half: model.half } : {}),
       },
       control,
       { learningRate, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, step: this.#adamStep() },
