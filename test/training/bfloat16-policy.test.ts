@@ -75,7 +75,10 @@ for (const name of computing) {
         // (A bias of keys changes no softmax: its gradient is made of rounding alone.)
         const error = norm(data.map((x, i) => x - (got[i] as number)))
         // Largest seen: 0.057.
-        t.true(error > 0 && error < 0.08 * norm(data) + 1e-3 * largest, `${parameter}: ${error} of ${norm(data)}`)
+        t.true(
+          error > 0 && error < 0.08 * norm(data) + 1e-3 * largest,
+          `${parameter}: ${error} of ${norm(data)}`,
+        )
       }
 
       // An update far smaller than a step of bfloat16 is kept in the float32 weights, and the copy follows them.
