@@ -1,10 +1,12 @@
 // `luffy eval`: a checkpoint on the benchmarks of the paper, with a progress line, one table, a JSON and a Markdown file.
+
 import { join } from 'node:path'
 import { AbortedError } from '../errors.js'
 import { type EvaluationReport, evaluate } from '../evaluation/evaluate.js'
 import { type SuiteName, suiteNames } from '../evaluation/suites.js'
 import { writeFileDurable } from '../io/atomic.js'
 import { unknownNameError } from '../options.js'
+import type { ComputeDtype } from '../policy/policy-model.js'
 import { type Phase, Progress } from '../report/progress.js'
 import { formatTable, type TableOptions } from '../report/table.js'
 import { printable } from '../report/text.js'
@@ -29,6 +31,7 @@ export interface EvalCommandOptions {
   ropeTheta?: number
   maxPositions?: number
   device: string
+  dtype: ComputeDtype
   allowNonfinite: boolean
   json: boolean
 }
@@ -49,6 +52,7 @@ export async function runEval(path: string, options: EvalCommandOptions): Promis
   try {
     await using policy = await Policy.load(folder, {
       device: options.device,
+      dtype: options.dtype,
       allowNonFinite: options.allowNonfinite,
       signal: stop.signal,
       ...(ropeTheta === undefined ? {} : { ropeTheta }),

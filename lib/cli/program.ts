@@ -94,7 +94,8 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--temperature <t>', 'softmax temperature, 0 = greedy', number(0), 0.6)
     .option('--max-tokens <count>', 'most new tokens', integer(1), 64)
     .option('--seed <seed>', 'of the random draws (default: another one each time)', integer(0))
-    .option('--device <name>', 'auto, cpu', 'auto')
+    .option('--device <name>', 'auto, cpu, cuda', 'auto')
+    .option('--dtype <name>', 'float32; on CUDA also bfloat16', 'float32')
     .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'one JSON object per completion', false)
     .addHelpText(
@@ -128,7 +129,8 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--keep-system', "keep the rows' system messages beside the template's", false)
     .option('--rope-theta <base>', "rotary base in place of the model's", number(1))
     .option('--max-positions <count>', "window in place of the model's", integer(1))
-    .option('--device <name>', 'auto, cpu', 'auto')
+    .option('--device <name>', 'auto, cpu, cuda', 'auto')
+    .option('--dtype <name>', 'float32; on CUDA also bfloat16', 'float32')
     .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'print JSON', false)
     .action(async (checkpoint, options) => {

@@ -1,4 +1,5 @@
 // `luffy sample`: completions of a checkpoint, for prompts that are given or for a new instance of the op chains task.
+
 import { fstatSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -14,6 +15,7 @@ import { folderProblem } from '../io/folders.js'
 import { exists } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { isHubReference } from '../policy/hub.js'
+import type { ComputeDtype } from '../policy/policy-model.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
 import { CharacterTokenizer, type Tokenizer } from '../policy/tokenizer-simple.js'
@@ -37,6 +39,7 @@ export interface SampleCommandOptions {
   maxTokens: number
   seed: number | undefined
   device: string
+  dtype: ComputeDtype
   allowNonfinite: boolean
   json: boolean
 }
@@ -66,6 +69,7 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
   try {
     await using policy = await Policy.load(folder, {
       device: options.device,
+      dtype: options.dtype,
       allowNonFinite: options.allowNonfinite,
       signal: stop.signal,
     })

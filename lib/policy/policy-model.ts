@@ -1,5 +1,6 @@
 // PolicyModel: the weights of a policy on a device, and the passes over them. `Policy` (lib/sampler/policy.ts) is the
 // handle that users hold; training attaches gradients here.
+import { ConfigError } from '../errors.js'
 import { cast } from '../ops/cast.js'
 import { linearLogProb } from '../ops/linear-policy-loss.js'
 import type { RopeTable } from '../ops/rope.js'
@@ -24,8 +25,18 @@ export interface SequenceLogProbs {
   entropy: Float32Array
 }
 
+export const computeDtypes = ['float32', 'bfloat16'] as const
+
 /** What a policy's activations, and the weights that they meet, are in memory. */
-export type ComputeDtype = 'float32' | 'bfloat16'
+export type ComputeDtype = (typeof computeDtypes)[number]
+
+/** Throws ConfigError where the device, or the backend of that name, does not compute in `dtype`. */
+export function checkComputes(device: string, dtype: ComputeDtype): void {
+  if (dtype === 'float32' || device !== 'cpu') return
+  throw new ConfigError(`dtype: the CPU computes in float32, got '${dtype}'`, {
+    hint: "leave it out, or take a device that computes in bfloat16: 'cuda'",
+  })
+}
 
 export class PolicyModel {
   readonly device: Device

@@ -26,14 +26,19 @@ import { type DownloadProgress, modelFolder } from '../policy/hub.js'
 import { policyConfigFrom } from '../policy/hugging-face-config.js'
 import { checkSequence, checkTokens } from '../policy/packing.js'
 import { type FlatSink, initializeParameters, parameterLayout } from '../policy/parameters.js'
-import { type ComputeDtype, PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
+import {
+  type ComputeDtype,
+  checkComputes,
+  computeDtypes,
+  PolicyModel,
+  type SequenceLogProbs,
+} from '../policy/policy-model.js'
 import { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Upload } from '../tensor/upload.js'
 import { type Completion, resolveSampleOptions, type SampleOptions } from './options.js'
 import { sampleCompletions } from './sampler.js'
 
-const computeDtypes = ['float32', 'bfloat16'] as const
 /** float32 values, and a copy in bfloat16. */
 const bytesPerParameter: Readonly<Record<ComputeDtype, number>> = { float32: 4, bfloat16: 6 }
 
@@ -120,7 +125,7 @@ export class Policy {
     const onWarning = checkCallback<string>(given.onWarning, 'onWarning')
     const signal = checkSignal(given.signal, 'signal')
     return withDevice(given.device, async (device, owned) => {
-      checkComputes(device, dtype)
+      checkComputes(device.name, dtype)
       const source = await modelFolder(folder, { signal, onDownload })
       const checkpoint = await Checkpoint.open(source, { ropeTheta, maxPositions })
       try {
@@ -148,7 +153,7 @@ export class Policy {
     const resolved = policyConfigFrom(config)
     const seed = checkInteger(given.seed ?? 0, 'seed')
     return withDevice(given.device, async (device, owned) => {
-      checkComputes(device, dtype)
+      checkComputes(device.name, dtype)
       const layout = parameterLayout(resolved)
       device.checkMemory(bytesPerParameter[dtype] * layout.size, 'the policy')
       const values = await filled(device, layout.size, sink =>
@@ -306,13 +311,6 @@ export class Policy {
   #checkLive(): void {
     if (this.#disposed) throw new DisposedError('the policy was disposed')
   }
-}
-
-function checkComputes(device: Device, dtype: ComputeDtype): void {
-  if (dtype === 'float32' || device.name !== 'cpu') return
-  throw new ConfigError(`dtype: the CPU computes in float32, got '${dtype}'`, {
-    hint: "leave it out, or open a device that computes in bfloat16: 'cuda'",
-  })
 }
 
 /** A float32 vector of the device that `fill` writes piece by piece: in JavaScript's memory stands a piece of it. */

@@ -206,7 +206,7 @@ export const aliases: Readonly<Record<string, Alias>> = {
   'custom_reward_function.name': { absent: ownTask },
 
   // Machine.
-  bf16: { only: [false], because: 'the CPU computes in float32' },
+  bf16: { to: 'dtype', convert: words({ true: 'bfloat16', false: 'float32' }) },
   gradient_checkpointing: { to: 'gradientCheckpointing' },
   enable_gradient_checkpointing: { to: 'gradientCheckpointing' },
   ppo_max_token_len_per_gpu: { to: 'maxTokensPerMicroBatch' },

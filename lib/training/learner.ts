@@ -29,6 +29,7 @@ export class Learner {
     const { ropeTheta, maxPositions } = config
     const policy = await Policy.load(folder, {
       device,
+      dtype: config.dtype,
       ...(signal ? { signal } : {}),
       ...(ropeTheta === undefined ? {} : { ropeTheta }),
       ...(maxPositions === undefined ? {} : { maxPositions }),

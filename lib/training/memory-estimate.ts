@@ -25,11 +25,12 @@ export interface MemoryEstimate {
 }
 
 const floatBytes = 4
+const activationBytes = { float32: 4, bfloat16: 2 } as const
 /** Sequences that the sampler has in progress at once, at most. */
 const mostConcurrent = 256
 
 /**
- * Estimates the run's largest need on a device that computes in float32.
+ * Estimates the run's largest need.
  *
  * @param longestPrompt tokens of the longest prompt; default `data.maxPromptLength`, or 32 for the op chains task
  * @param freeBytes what the key/value cache may take a share of; default: all that it can use
@@ -43,6 +44,9 @@ export function estimateMemory(
   const longest = Math.min(policy.maxPositions, longestPrompt + run.maxCompletionLength)
   const always: MemoryPart[] = [
     part('parameters', layout.size, 'always', 'float32'),
+    ...(run.dtype === 'bfloat16'
+      ? [part('parameters to compute with', layout.size / 2, 'always', 'bfloat16')]
+      : []),
     part('gradients', layout.size, 'always', 'float32'),
     part('moments of AdamW', 2 * layout.size, 'always', 'two, float32'),
     part('rotary tables', ropeFloats(policy, longest), 'always', `${longest} positions`),
@@ -86,9 +90,13 @@ function samplingParts(
     each.gateUpWeight,
     each.downWeight,
   ])
-  const packed = matrices.reduce((sum, { size }) => sum + size, 0) + layout.output.size
+  // Of activations, in float32's bytes.
+  const share = activationBytes[run.dtype] / floatBytes
+  const all = matrices.reduce((sum, { size }) => sum + size, 0) + layout.output.size
+  // In bfloat16 they are read where they are.
+  const packed = run.dtype === 'float32' ? all : 0
   const perSequence = blocksFor(longest) + 1
-  const blockFloats = 2 * layers * kvHeads * headDim * attentionBlock
+  const blockFloats = share * 2 * layers * kvHeads * headDim * attentionBlock
   const samples = run.numGenerations - run.demonstrationsPerPrompt
   const wanted = Math.min(mostConcurrent, run.promptsPerStep * samples)
   const room = Math.max(0, freeBytes - packed * floatBytes) * cacheShare
@@ -97,15 +105,15 @@ function samplingParts(
   // Without a tape the widest two operands of a layer and the residual stream are alive at once.
   const widest = Math.max(3 * intermediateSize, 2 * (heads + kvHeads) * headDim)
   return [
-    part('packed weights', packed, 'sampling', 'in the order of decoding'),
+    ...(packed > 0 ? [part('packed weights', packed, 'sampling', 'in the order of decoding')] : []),
     part(
       'key/value cache',
       slots * perSequence * blockFloats,
       'sampling',
       `${slots} sequences of ${longest} tokens`,
     ),
-    part('sampling activations', rows * (4 * hiddenSize + widest), 'sampling', `${rows} rows`),
-    part('logits', slots * vocabSize, 'sampling', `${slots} sequences`),
+    part('sampling activations', share * rows * (4 * hiddenSize + widest), 'sampling', `${rows} rows`),
+    part('logits', (share < 1 ? 1 + share : 1) * slots * vocabSize, 'sampling', `${slots} sequences`),
   ]
 }
 
@@ -125,14 +133,15 @@ function updateParts(
   const kept = stream + 2 * hiddenSize + attention + 3 * intermediateSize
   const layersKept = run.gradientCheckpointing ? layers * stream + kept : layers * kept
   const gradients = 3 * hiddenSize + 3 * intermediateSize
+  const share = activationBytes[run.dtype] / floatBytes
   return [
     part(
       'activations',
-      rows * layersKept,
+      share * rows * layersKept,
       'update',
       `${rows} tokens, ${run.gradientCheckpointing ? 'one layer and the streams between layers' : `${layers} layers`}`,
     ),
-    part('gradients of activations', rows * gradients, 'update', `${rows} tokens`),
-    part('final hidden states', rows * 4 * hiddenSize, 'update', `${rows} tokens`),
+    part('gradients of activations', share * rows * gradients, 'update', `${rows} tokens`),
+    part('final hidden states', share * rows * 4 * hiddenSize, 'update', `${rows} tokens`),
   ]
 }

@@ -5,6 +5,7 @@ import { withOverrides } from '../policy/config.js'
 import { isHubReference, modelFolder } from '../policy/hub.js'
 import { readPolicyConfig } from '../policy/hugging-face-config.js'
 import { parameterLayout } from '../policy/parameters.js'
+import { checkComputes } from '../policy/policy-model.js'
 import { checkTask, type Task } from '../rewards/task.js'
 import { Device } from '../tensor/device.js'
 import { effectiveConfig } from './effective-config.js'
@@ -45,6 +46,7 @@ export async function checkSetup(
   const bestBy = bestSetOf(config, task)
   await using device = await Device.open(config.device, config.threads ? { threads: config.threads } : {})
   const { backend, isa, threads } = device.info()
+  checkComputes(device.name, config.dtype)
   const folder = options.folder ?? config.model
   const policy = await policyOf(folder, config)
   checkFits(folder, policy, task, config)

@@ -7,6 +7,7 @@ import type { Method } from '../methods/method.js'
 import { baselineNames } from '../ops/group-advantages.js'
 import { reductionKinds, shapingKinds, supervisedWeights } from '../ops/policy-objective.js'
 import { describeValue, nearestName } from '../options.js'
+import { checkComputes, computeDtypes } from '../policy/policy-model.js'
 import type { Task } from '../rewards/task.js'
 import { checkDeviceName } from '../tensor/device.js'
 import { translateAliases } from './config-aliases.js'
@@ -147,6 +148,7 @@ const schema = z.strictObject({
   resume: z.enum(['auto', 'never']).default('auto'),
   // machine
   device: z.string().default('auto'),
+  dtype: z.enum(computeDtypes).default('float32'),
   threads: count.max(256).optional(),
   maxTokensPerMicroBatch: count.optional(),
   gradientCheckpointing: z.boolean().default(false),
@@ -259,6 +261,7 @@ function relationMistakes(resolved: ResolvedTrainConfig): { options: string[]; t
   for (const check of [
     () => resolveTrainerOptions(trainerOptionsOf(resolved)),
     () => checkDeviceName(resolved.device, 'device'),
+    () => checkComputes(resolved.device, resolved.dtype),
   ]) {
     try {
       check()

@@ -114,4 +114,12 @@ test('exact parts, and a cache that takes at most its share of what is free', t 
   const tight = estimateMemory(policy, config, { longestPrompt: 1024, freeBytes: 200 * 2 ** 30 })
   const room = 200 * 2 ** 30 - 4 * bytes(tight, 'parameters') - bytes(tight, 'packed weights')
   t.true(bytes(tight, 'key/value cache') <= room / 2 && bytes(tight, 'key/value cache') > 0)
+
+  const halved = estimateMemory(policy, { ...config, dtype: 'bfloat16' }, { longestPrompt: 1024 })
+  for (const name of ['parameters', 'gradients', 'moments of AdamW'])
+    t.is(bytes(halved, name), bytes(whole, name), name)
+  t.is(bytes(halved, 'parameters to compute with'), bytes(whole, 'parameters') / 2)
+  for (const name of ['key/value cache', 'activations', 'sampling activations'])
+    t.is(bytes(halved, name), bytes(whole, name) / 2, name)
+  t.is(bytes(halved, 'packed weights'), 0)
 })
