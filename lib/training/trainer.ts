@@ -58,7 +58,7 @@ export interface TrainerState {
 export interface TrainStepOptions {
   /** For this update instead of the optimizer's. */
   learningRate?: number
-  /** Step of the run, on which some methods depend. Default: that of prepared groups, else the calls so far and one. */
+  /** Of the run: some objectives depend on it (learning rates and fresh moments of `at` are for the caller). Default: that of prepared groups, else the calls so far and one. */
   step?: number
   /**
    * Told, before trainStep resolves, the log-probabilities that the loss gave the response tokens of a demonstration:
