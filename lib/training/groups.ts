@@ -106,6 +106,11 @@ export function checkGroups(groups: unknown, rules: CheckRules): CheckedMember[]
   })
 }
 
+/** Its reward stands in the group's baseline. Masks are about the loss: a sample whose tokens do not count was still judged. */
+export function isRated({ advantage, reward, inPolicyTerm }: CheckedMember): boolean {
+  return advantage === undefined && reward !== undefined && inPolicyTerm
+}
+
 /** Its advantage has to come from rewards. */
 export function needsReward({ advantage, kinds }: CheckedMember): boolean {
   return (

@@ -50,7 +50,7 @@ export interface StepMetrics {
   clipFraction?: number
   /** Mean of old minus new log-probability over on-policy tokens. */
   approxKl?: number
-  /** Mean probability of the off-policy and of the on-policy tokens. */
+  /** Mean probability of off-policy tokens under the policy; of on-policy ones under that which sampled them, as the authors log it. */
   offPolicyProbability?: number
   onPolicyProbability?: number
   /** Mean off-policy ratio after shaping and cap. */

@@ -23,7 +23,7 @@ import { forwardBatch } from '../policy/transformer.js'
 import { Policy } from '../sampler/policy.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { rewardMetrics } from './group-metrics.js'
-import { type CheckedMember, checkGroups, needsReward, PreparedGroups, type TrainGroup } from './groups.js'
+import { type CheckedMember, checkGroups, isRated, PreparedGroups, type TrainGroup } from './groups.js'
 import { loadMethodState, saveMethodState } from './method-state.js'
 import { metricRecord, type StepMetrics } from './metrics.js'
 import {
@@ -58,7 +58,7 @@ export interface TrainerState {
 export interface TrainStepOptions {
   /** For this update instead of the optimizer's. */
   learningRate?: number
-  /** Step of the run, on which some methods depend. Default: that of prepared groups, else the calls so far and one. */
+  /** Of the run: some objectives depend on it (learning rates and fresh moments of `at` are for the caller). Default: that of prepared groups, else the calls so far and one. */
   step?: number
   /**
    * Told, before trainStep resolves, the log-probabilities that the loss gave the response tokens of a demonstration:
@@ -257,7 +257,7 @@ export class Trainer {
   /** Advantages of all members in order: given ones as they are, the others from their group's rewards. */
   async #advantages(groups: CheckedMember[][], moment: Moment): Promise<(number | Float32Array)[]> {
     const flat = groups.flatMap((group, g) => group.map(member => ({ member, g })))
-    const rated = flat.filter(({ member }) => needsReward(member))
+    const rated = flat.filter(({ member }) => isRated(member))
     const computed =
       rated.length === 0
         ? new Float32Array(0)
@@ -272,7 +272,7 @@ export class Trainer {
           )
     let next = 0
     return flat.map(({ member }) =>
-      needsReward(member) ? (computed[next++] as number) : (member.advantage ?? 0),
+      isRated(member) ? (computed[next++] as number) : (member.advantage ?? 0),
     )
   }
 
