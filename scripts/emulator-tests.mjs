@@ -12,7 +12,10 @@ import { buildPlugin, buildProgram, missing, root } from './emulator.mjs'
 import { findCommand } from './native-tools.mjs'
 
 const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
-const longTests = ['dist/test/emulator/**/*.test.js', 'dist/test/training/golden-policies.test.js']
+const longTests = [
+  'dist/test/emulator/**/*.test.js',
+  ...['golden-policies', 'bfloat16-policy'].map(name => `dist/test/training/${name}.test.js`),
+]
 const ops = 'dist/test/ops/*.test.js'
 /** What the slow checkers get: cases that move at most so many bytes. */
 const fewBytes = '3000'

@@ -2,7 +2,7 @@
 // bit, results are near those of the same weights in float32, and the weights that an update changes stay float32.
 import test from 'ava'
 import { Device, type GroupMember, Policy, Trainer } from '../../lib/index.js'
-import { testDeviceNames } from '../_helpers/emulator.js'
+import { runsLongTests, testDeviceNames } from '../_helpers/emulator.js'
 import { temporaryFolder } from '../_helpers/folders.js'
 import { bits, randomTokens, tinyNames, tinyPolicies } from '../_helpers/policies.js'
 
@@ -33,7 +33,8 @@ async function groupsOf(policy: Policy): Promise<{ members: GroupMember[] }[]> {
 if (computing.length === 0) test.skip('no device that computes in bfloat16', () => {})
 
 for (const name of computing) {
-  for (const architecture of tinyNames) {
+  // The others in `npm run test:emulator`.
+  for (const architecture of runsLongTests ? tinyNames : (['qwen3'] as const)) {
     test(`${name}, ${architecture}`, async t => {
       await using device = await Device.open(name)
       await using policy = await Policy.create(tinyPolicies[architecture], {
