@@ -326,7 +326,7 @@ export const instructionRules = [
       `emulator::fence(); char* p = ${place(k, 'global', to, 4, true)}; __atomic_store_n(reinterpret_cast<Cell<uint32_t>::type*>(p), ${input(k, 'u32', a)}, __ATOMIC_RELAXED);`,
   ),
   rule(
-    '(atom|red)(?:\\.relaxed\\.gpu)?(?:\\.(global|shared))?\\.(add|min|max|and|or|xor|exch|cas)\\.([usb](?:32|64))',
+    '(atom|red)(?:\\.relaxed(?:\\.gpu)?)?(?:\\.(global|shared))?\\.(add|min|max|and|or|xor|exch|cas)\\.([usb](?:32|64))',
     atomicRule,
   ),
   rule(

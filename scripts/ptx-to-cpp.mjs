@@ -120,11 +120,10 @@ class Kernel {
     if (text === '%cluster_ctarank') return '(uint32_t)emulator::current->cluster_rank'
     if (text === '%cluster_nctarank') return '(uint32_t)emulator::current->cluster_size'
     if (text.startsWith('!')) return `!${this.value(text.slice(1))}`
-    if (text.startsWith('%')) {
-      const name = this.scopeOf(text)
-      if (!name) throw this.error(`no rule for the register ${text}`)
-      return name
-    }
+    // (In blocks of its own nvcc declares registers without a percent sign.)
+    const register = this.scopeOf(text)
+    if (register) return register
+    if (text.startsWith('%')) throw this.error(`no rule for the register ${text}`)
     if (/^0[fF][0-9a-fA-F]{8}$/.test(text)) return `0x${text.slice(2)}u`
     if (/^0[dD][0-9a-fA-F]{16}$/.test(text)) return `0x${text.slice(2)}ull`
     if (/^-?(0x[0-9a-fA-F]+|\d+)U?$/.test(text)) {
