@@ -45,7 +45,7 @@ export { type ChatMessage, ChatTemplate, type RenderOptions } from './policy/cha
 export type { PolicyConfig, PolicyOptions } from './policy/config.js'
 export { type DownloadProgress, type ModelFolderOptions, modelFolder } from './policy/hub.js'
 export { demonstrationAfter, luffySystemPrompt, luffyTemplate } from './policy/luffy-template.js'
-export type { ComputeDtype, SequenceLogProbs } from './policy/policy-model.js'
+export type { SequenceLogProbs } from './policy/policy-model.js'
 export { HuggingFaceTokenizer, StreamingDecoder } from './policy/tokenizer-hugging-face.js'
 export { loadTokenizer } from './policy/tokenizer-load.js'
 export { CharacterTokenizer, type Tokenizer } from './policy/tokenizer-simple.js'
@@ -76,6 +76,7 @@ export {
   type PolicyLoadOptions,
   type PolicySaveOptions,
 } from './sampler/policy.js'
+export type { ComputeDtype } from './tensor/compute-dtype.js'
 export { Device, type DeviceOptions } from './tensor/device.js'
 export { type DivergedRun, readDiverged } from './training/diverged.js'
 export type { GroupMember, PreparedGroups, TrainGroup } from './training/groups.js'

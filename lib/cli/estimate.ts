@@ -47,7 +47,7 @@ export async function runEstimate(path: string, options: EstimateOptions): Promi
     ),
   )
   print(
-    `${policy.architecture} of ${formatCount(estimate.parameterCount)} parameters, in float32: ` +
+    `${policy.architecture} of ${formatCount(estimate.parameterCount)} parameters, in ${config.dtype}: ` +
       `${fits ? 'fits into' : 'does not fit into'} the ${formatBytes(freeBytes)} that are free on the CPU`,
   )
   return fits ? 0 : 6

@@ -1,16 +1,15 @@
 // `luffy eval`: a checkpoint on the benchmarks of the paper, with a progress line, one table, a JSON and a Markdown file.
-
 import { join } from 'node:path'
 import { AbortedError } from '../errors.js'
 import { type EvaluationReport, evaluate } from '../evaluation/evaluate.js'
 import { type SuiteName, suiteNames } from '../evaluation/suites.js'
 import { writeFileDurable } from '../io/atomic.js'
 import { unknownNameError } from '../options.js'
-import type { ComputeDtype } from '../policy/policy-model.js'
 import { type Phase, Progress } from '../report/progress.js'
 import { formatTable, type TableOptions } from '../report/table.js'
 import { printable } from '../report/text.js'
 import { Policy } from '../sampler/policy.js'
+import type { ComputeDtype } from '../tensor/compute-dtype.js'
 import { checkpointIn } from './sample.js'
 import { catchStopSignals } from './stop-signals.js'
 import { print, tableStyle } from './terminal.js'

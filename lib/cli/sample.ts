@@ -1,5 +1,4 @@
 // `luffy sample`: completions of a checkpoint, for prompts that are given or for a new instance of the op chains task.
-
 import { fstatSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -15,7 +14,6 @@ import { folderProblem } from '../io/folders.js'
 import { exists } from '../io/regular-file.js'
 import { describeValue } from '../options.js'
 import { isHubReference } from '../policy/hub.js'
-import type { ComputeDtype } from '../policy/policy-model.js'
 import { HuggingFaceTokenizer } from '../policy/tokenizer-hugging-face.js'
 import { checkTokenizerFits, loadTokenizer } from '../policy/tokenizer-load.js'
 import { CharacterTokenizer, type Tokenizer } from '../policy/tokenizer-simple.js'
@@ -24,6 +22,7 @@ import { formatTable } from '../report/table.js'
 import { printable } from '../report/text.js'
 import { judgeOpChains } from '../rewards/op-chains.js'
 import { Policy } from '../sampler/policy.js'
+import type { ComputeDtype } from '../tensor/compute-dtype.js'
 import { checkpointSteps } from '../training/run-folder.js'
 import { fetchModel } from './fetch-model.js'
 import { catchStopSignals } from './stop-signals.js'

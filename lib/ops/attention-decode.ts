@@ -1,4 +1,5 @@
 // attention-decode: new queries against the block key/value cache, and the cache itself. Contract: native/ops/attention-decode.h.
+import type { ComputeDtype } from '../tensor/compute-dtype.js'
 import type { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { checkTensor } from '../tensor/tensor.js'
@@ -22,7 +23,7 @@ export function createKeyValueCache(
   blocks: number,
   kvHeads: number,
   headDim: number,
-  dtype: 'float32' | 'bfloat16' = 'float32',
+  dtype: ComputeDtype = 'float32',
 ): KeyValueCache {
   const rows = [blocks, kvHeads, attentionBlock, headDim]
   const transposed = [blocks, kvHeads, (attentionBlock / keyGroup) * headDim, keyGroup]

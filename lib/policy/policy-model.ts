@@ -1,9 +1,9 @@
 // PolicyModel: the weights of a policy on a device, and the passes over them. `Policy` (lib/sampler/policy.ts) is the
 // handle that users hold; training attaches gradients here.
-import { ConfigError } from '../errors.js'
 import { cast } from '../ops/cast.js'
 import { linearLogProb } from '../ops/linear-policy-loss.js'
 import type { RopeTable } from '../ops/rope.js'
+import type { ComputeDtype } from '../tensor/compute-dtype.js'
 import type { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { PolicyConfig } from './config.js'
@@ -23,19 +23,6 @@ export interface SequenceLogProbs {
   logProbs: Float32Array
   /** Entropy of each of those distributions, nats. */
   entropy: Float32Array
-}
-
-export const computeDtypes = ['float32', 'bfloat16'] as const
-
-/** What a policy's activations, and the weights that they meet, are in memory. */
-export type ComputeDtype = (typeof computeDtypes)[number]
-
-/** Throws ConfigError where the device, or the backend of that name, does not compute in `dtype`. */
-export function checkComputes(device: string, dtype: ComputeDtype): void {
-  if (dtype === 'float32' || device !== 'cpu') return
-  throw new ConfigError(`dtype: the CPU computes in float32, got '${dtype}'`, {
-    hint: "leave it out, or take a device that computes in bfloat16: 'cuda'",
-  })
 }
 
 export class PolicyModel {

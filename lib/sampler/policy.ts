@@ -26,21 +26,17 @@ import { type DownloadProgress, modelFolder } from '../policy/hub.js'
 import { policyConfigFrom } from '../policy/hugging-face-config.js'
 import { checkSequence, checkTokens } from '../policy/packing.js'
 import { type FlatSink, initializeParameters, parameterLayout } from '../policy/parameters.js'
-import {
-  type ComputeDtype,
-  checkComputes,
-  computeDtypes,
-  PolicyModel,
-  type SequenceLogProbs,
-} from '../policy/policy-model.js'
+import { PolicyModel, type SequenceLogProbs } from '../policy/policy-model.js'
+import { type ComputeDtype, checkComputes, computeBytes, computeDtypes } from '../tensor/compute-dtype.js'
 import { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Upload } from '../tensor/upload.js'
 import { type Completion, resolveSampleOptions, type SampleOptions } from './options.js'
 import { sampleCompletions } from './sampler.js'
 
-/** float32 values, and a copy in bfloat16. */
-const bytesPerParameter: Readonly<Record<ComputeDtype, number>> = { float32: 4, bfloat16: 6 }
+// Values in float32 and, where the policy computes in another dtype, a copy in that.
+const bytesPerParameter = (dtype: ComputeDtype) =>
+  computeBytes.float32 + (dtype === 'float32' ? 0 : computeBytes[dtype])
 
 export interface PolicyCreateOptions {
   /** A Device, or the name of one that the policy opens and closes. Default 'auto'. */
@@ -130,7 +126,7 @@ export class Policy {
       const checkpoint = await Checkpoint.open(source, { ropeTheta, maxPositions })
       try {
         for (const warning of checkpoint.warnings) await tell(onWarning, warning)
-        device.checkMemory(bytesPerParameter[dtype] * checkpoint.layout.size, `${folder}: the policy`)
+        device.checkMemory(bytesPerParameter(dtype) * checkpoint.layout.size, `${folder}: the policy`)
         const values = await filled(device, checkpoint.layout.size, sink =>
           checkpoint.read(sink, { allowNonFinite, signal, onProgress }),
         )
@@ -155,7 +151,7 @@ export class Policy {
     return withDevice(given.device, async (device, owned) => {
       checkComputes(device.name, dtype)
       const layout = parameterLayout(resolved)
-      device.checkMemory(bytesPerParameter[dtype] * layout.size, 'the policy')
+      device.checkMemory(bytesPerParameter(dtype) * layout.size, 'the policy')
       const values = await filled(device, layout.size, sink =>
         initializeParameters(resolved, layout, seed, sink),
       )

@@ -22,6 +22,7 @@ import { type SampledTokens, sampleTokensInto } from '../ops/sample-tokens.js'
 import { packGroups, uploadPacked } from '../policy/packing.js'
 import type { PolicyModel } from '../policy/policy-model.js'
 import { forwardRows, type PackedLayer } from '../policy/transformer.js'
+import { computeBytes } from '../tensor/compute-dtype.js'
 import type { Device } from '../tensor/device.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { BlockAllocator, blocksFor } from './block-allocator.js'
@@ -104,8 +105,8 @@ class SamplingRun {
     this.#total = options.sampleNumbers.reduce((sum, numbers) => sum + numbers.length, 0)
     const perSequence = blocksFor(this.#longest) + 1
     const { config } = model
-    const bytes = model.dtype === 'bfloat16' ? 2 : 4
-    const blockBytes = 2 * bytes * config.layers * config.kvHeads * config.headDim * attentionBlock
+    const blockBytes =
+      2 * computeBytes[model.dtype] * config.layers * config.kvHeads * config.headDim * attentionBlock
     const free = this.#device.info().freeMemory * cacheShare
     const affordable = Math.floor(free / (blockBytes * perSequence))
     this.#slots = Math.max(1, Math.min(options.maxConcurrent, this.#total, affordable))

@@ -1,5 +1,6 @@
 // Tensor: a handle to device memory. Row-major; dimension 0 may be strided (a slice of columns).
 import type { DType, TensorHandle } from '../native.js'
+import { type ComputeDtype, computesIn } from './compute-dtype.js'
 import type { Device } from './device.js'
 
 export type Shape = readonly number[]
@@ -92,6 +93,6 @@ export function checkTensor(op: string, name: string, tensor: Tensor, dtype: DTy
  * The dtype that an op's activations have, after the one given: bfloat16 where the device computes in it, else float32.
  * On the CPU a bfloat16 tensor is refused by `checkTensor`, since this says float32.
  */
-export function activationDtype(tensor: Tensor): 'float32' | 'bfloat16' {
-  return tensor.dtype === 'bfloat16' && tensor.device.name !== 'cpu' ? 'bfloat16' : 'float32'
+export function activationDtype(tensor: Tensor): ComputeDtype {
+  return tensor.dtype === 'bfloat16' && computesIn(tensor.device.name, 'bfloat16') ? 'bfloat16' : 'float32'
 }

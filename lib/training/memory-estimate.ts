@@ -5,6 +5,7 @@ import type { PolicyConfig } from '../policy/config.js'
 import { type ParameterLayout, parameterLayout } from '../policy/parameters.js'
 import { blocksFor } from '../sampler/block-allocator.js'
 import { cacheShare, prefillRows } from '../sampler/sampler.js'
+import { computeBytes } from '../tensor/compute-dtype.js'
 import type { ResolvedTrainConfig } from './train-config.js'
 import { defaultMicroBatch } from './trainer.js'
 
@@ -24,8 +25,7 @@ export interface MemoryEstimate {
   peakBytes: number
 }
 
-const floatBytes = 4
-const activationBytes = { float32: 4, bfloat16: 2 } as const
+const floatBytes = computeBytes.float32
 /** Sequences that the sampler has in progress at once, at most. */
 const mostConcurrent = 256
 
@@ -68,6 +68,9 @@ function part(name: string, floats: number, phase: MemoryPart['phase'], why: str
   return { name, bytes: Math.ceil(floats) * floatBytes, phase, why }
 }
 
+// What an activation takes of a float32.
+const activationShare = ({ dtype }: ResolvedTrainConfig) => computeBytes[dtype] / floatBytes
+
 function total(parts: readonly MemoryPart[]): number {
   return parts.reduce((sum, { bytes }) => sum + bytes, 0)
 }
@@ -90,8 +93,7 @@ function samplingParts(
     each.gateUpWeight,
     each.downWeight,
   ])
-  // Of activations, in float32's bytes.
-  const share = activationBytes[run.dtype] / floatBytes
+  const share = activationShare(run)
   const all = matrices.reduce((sum, { size }) => sum + size, 0) + layout.output.size
   // In bfloat16 they are read where they are.
   const packed = run.dtype === 'float32' ? all : 0
@@ -133,7 +135,7 @@ function updateParts(
   const kept = stream + 2 * hiddenSize + attention + 3 * intermediateSize
   const layersKept = run.gradientCheckpointing ? layers * stream + kept : layers * kept
   const gradients = 3 * hiddenSize + 3 * intermediateSize
-  const share = activationBytes[run.dtype] / floatBytes
+  const share = activationShare(run)
   return [
     part(
       'activations',

@@ -53,21 +53,60 @@ export async function runProgram(
 
 const summary = /^(\d+) cases, 0 failed, hash ([0-9a-f]{16})$/m
 
-/** Runs a program whose last line counts its cases: none failed, at least `least` ran. Returns its hash of all bits. */
+/** Cases that a program must run: so many at least, or exactly. */
+export type Expected = number | { exactly: number }
+
+/** Runs a program of cases.cuh: none fails, and as many as expected ran. Returns its hash of all bits. */
 export async function hashOf(
   t: ExecutionContext,
   command: readonly string[],
   env: Readonly<Record<string, string>>,
-  least: number,
+  expected: Expected,
 ): Promise<string> {
   const { code, output } = await runProgram(command, env)
   const found = summary.exec(output)
   const wrong = output.split('\n').filter(line => !line.startsWith('ok '))
   if (!found || code !== 0)
     t.fail(`${JSON.stringify(env)} ended with ${code}:\n${wrong.slice(0, 20).join('\n')}`)
-  t.true(Number(found?.[1]) >= least, `only ${found?.[1]} cases`)
-  t.notRegex(output, /emulator:|Sanitizer|runtime error/)
+  const ran = Number(found?.[1])
+  if (typeof expected === 'number') t.true(ran >= expected, `only ${ran} cases`)
+  else t.is(ran, expected.exactly)
+  t.notRegex(output, /emulator:|Sanitizer|runtime error|==\d+==/)
   return found?.[2] ?? ''
+}
+
+/** The same bits under every schedule, in every leg. */
+export async function sameBitsUnderSchedules(
+  t: ExecutionContext,
+  command: readonly string[],
+  expected: Expected,
+  legs: readonly ('source' | 'ptx')[] = ['source'],
+): Promise<void> {
+  const hashes = new Map<string, string>()
+  for (const leg of legs) {
+    for (const schedule of schedules) {
+      const env = { EMULATOR_SCHEDULE: schedule, ...(leg === 'ptx' ? { EMULATOR_LEG: 'ptx' } : {}) }
+      hashes.set(`${leg} ${schedule}`, await hashOf(t, command, env, expected))
+    }
+  }
+  t.is(new Set(hashes.values()).size, 1, `bits differ: ${JSON.stringify([...hashes])}`)
+}
+
+/**
+ * A program's cases with lazy streams and its traffic counted: none fails, and in each of `kernels` kernels ldmatrix
+ * reads and meets no bank conflict. Returns the lines of the cases.
+ */
+export async function noConflicts(t: ExecutionContext, program: string, kernels: number): Promise<string[]> {
+  const { code, output } = await runProgram([program], { EMULATOR_TRACE: '1', EMULATOR_STREAMS: 'lazy' })
+  const lines = output.split('\n').filter(line => line.startsWith('ok '))
+  t.is(
+    code,
+    0,
+    output.split('\n').find(line => line.startsWith('FAILED')),
+  )
+  const counted = new RegExp(`(, matrices [1-9]\\d*, conflicts 0){${kernels}}$`)
+  for (const line of lines) t.regex(line, counted)
+  return lines
 }
 
 /** Runs `body` for every item, two at a time. */

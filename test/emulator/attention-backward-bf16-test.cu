@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <vector>
 
 #include "../../native/ops/attention-backward-bf16.cuh"
+#include "cases.cuh"
+
+using namespace cases;
 
 namespace {
 
@@ -22,38 +24,13 @@ const int kTokens = 128;
 const int kTinySequences[][4] = {{1, 5, 0, 0}};
 const int kTinyTokens = 7;
 
-uint64_t hash = 1469598103934665603ull;
-int count = 0, failures = 0;
-
-void check(cudaError_t error) {
-  if (error != cudaSuccess) luffy::fail("%s", cudaGetErrorString(error));
-}
-
-template <class T>
-struct Array {
-  std::vector<T> host;
-  T* device = nullptr;
-  explicit Array(int64_t size) : host(static_cast<size_t>(size)) {
-    std::memset(static_cast<void*>(host.data()), 0xff, host.size() * sizeof(T));
-    check(cudaMalloc(reinterpret_cast<void**>(&device), host.size() * sizeof(T)));
-  }
-  Array(const Array&) = delete;
-  ~Array() { cudaFree(device); }
-  void write() { check(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice)); }
-  void read() {
-    check(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(host.data());
-    for (size_t i = 0; i < host.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211ull;
-  }
-};
-
 // A matrix of bfloat16 [tokens, heads * dim] with a gap, NaN in it and where nothing is set.
 struct Matrix : Array<bf16> {
   int columns, stride;
   Matrix(int tokens, int width, int gap) : Array<bf16>(int64_t{tokens} * (width + gap)), columns(width), stride(width + gap) {}
-  float at(int row, int column) const { return __bfloat162float(host[static_cast<size_t>(row * stride + column)]); }
+  float at(int row, int column) const { return __bfloat162float(Array::at(int64_t{row} * stride + column)); }
   void set(int row, int column, double x) {
-    host[static_cast<size_t>(row * stride + column)] = __float2bfloat16_rn(static_cast<float>(x));
+    Array::at(int64_t{row} * stride + column) = __float2bfloat16_rn(static_cast<float>(x));
   }
   void fill(int tokens, uint32_t seed) {
     for (int i = 0; i < tokens; ++i)
@@ -61,7 +38,7 @@ struct Matrix : Array<bf16> {
         seed = seed * 1664525u + 1013904223u;
         set(i, j, static_cast<double>(seed >> 8) / (1 << 23) - 1.0);
       }
-    write();
+    written();
   }
   luffy::cuda::Bf16Rows rows() const { return {device, stride}; }
 };
@@ -117,7 +94,7 @@ void test(const Sizes& z, const int (*sequences)[4], int sequence_count, int tok
           total += weight[static_cast<size_t>(p)] = std::exp(score * scale);
           change[static_cast<size_t>(p)] = gradient;
         }
-        lse.host[static_cast<size_t>(row * z.heads + h)] = static_cast<float>(std::log(total));
+        lse.at(row * z.heads + h) = static_cast<float>(std::log(total));
         double mean = 0.0;
         for (int p = 0; p < seen; ++p) {
           weight[static_cast<size_t>(p)] /= total;
@@ -139,12 +116,12 @@ void test(const Sizes& z, const int (*sequences)[4], int sequence_count, int tok
       }
     }
   }
-  out.write(), grad_q.write(), grad_k.write(), grad_v.write(), lse.write(), delta.write();
+  out.written(), grad_q.written(), grad_k.written(), grad_v.written(), lse.written(), delta.written();
 
   Array<int32_t> table(4 * sequence_count), owner(tokens), root(sequence_count), first(sequence_count);
   Array<int32_t> last(sequence_count), next(sequence_count);
-  std::memcpy(table.host.data(), sequences, table.host.size() * sizeof(int32_t));
-  table.write();
+  std::memcpy(table.host.data(), sequences, sizeof(int32_t) * 4 * static_cast<size_t>(sequence_count));
+  table.written();
   Array<luffy::cuda::PlannedSequence> planned(sequence_count);
   Array<int64_t> query_tiles(sequence_count + 1), key_tiles(sequence_count + 1);
   luffy::cuda::Bf16Backward a = {};
@@ -166,7 +143,7 @@ void test(const Sizes& z, const int (*sequences)[4], int sequence_count, int tok
   // Fewer blocks than tiles: each takes several.
   luffy::cuda::launch_bf16_backward(a, 3, 2, nullptr);
   check(cudaDeviceSynchronize());
-  grad_q.read(), grad_k.read(), grad_v.read();
+  grad_q.read_to_hash(), grad_k.read_to_hash(), grad_v.read_to_hash();
   Error errors[3];
   errors[0].add(grad_q, wanted_q, owned);
   errors[1].add(grad_k, wanted_k, owned);
@@ -179,32 +156,16 @@ void test(const Sizes& z, const int (*sequences)[4], int sequence_count, int tok
   std::printf("%s %d tokens, %d/%d heads of %d, gap %d: off by %.4f, %.4f, %.4f of the largest", right ? "ok" : "FAILED",
               tokens, z.heads, z.groups, z.dim, z.gap, errors[0].worst / errors[0].largest,
               errors[1].worst / errors[1].largest, errors[2].worst / errors[2].largest);
-#ifndef __CUDACC__
-  if (emulator::tracing) {
-    for (const char* kernel : {"attention_backward_bf16_queries_kernel", "attention_backward_bf16_keys_kernel"}) {
-      const emulator::Traffic t = emulator::traffic(kernel);
-      std::printf(", matrices %llu, conflicts %llu", static_cast<unsigned long long>(t.ldmatrix_phases),
-                  static_cast<unsigned long long>(t.ldmatrix_extra_phases));
-    }
-    emulator::reset_traffic();
-  }
-#endif
-  std::printf("\n");
+  print_matrices({"attention_backward_bf16_queries_kernel", "attention_backward_bf16_keys_kernel"});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool tiny = argc > 1 && std::strcmp(argv[1], "tiny") == 0;
-  try {
+  return run(argc, argv, [](bool tiny) {
     for (const Sizes& z : kSizes) {
       test(z, kTinySequences, 1, kTinyTokens);
       if (!tiny) test(z, kSequences, 3, kTokens);
     }
-  } catch (const std::exception& error) {
-    std::printf("FAILED: %s\n", error.what());
-    return 4;
-  }
-  std::printf("%d cases, %d failed, hash %016llx\n", count, failures, static_cast<unsigned long long>(hash));
-  return failures == 0 && count > 0 ? 0 : 1;
+  });
 }

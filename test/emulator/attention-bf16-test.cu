@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <vector>
 
 #include "../../native/ops/attention-bf16.cuh"
 #include "../../native/ops/attention-decode-bf16.cuh"
+#include "cases.cuh"
+
+using namespace cases;
 
 namespace {
 
@@ -23,34 +25,6 @@ const Sizes kSizes[] = {
     {2, 2, 64, 70, 9, 3, 0, 0, true},   {1, 1, 128, 33, 40, 1, 8, 0, true},  {2, 1, 8, 5, 3, 64, 3, 1, true},
     {1, 1, 256, 65, 2, 0, 0, 0, true},  {17, 17, 20, 17, 3, 0, 0, 0, false}, {4, 2, 80, 250, 11, 2, 0, 0, false},
     {2, 2, 198, 3, 66, 0, 2, 0, false}, {3, 3, 64, 63, 200, 5, 0, 0, false},
-};
-
-uint64_t hash = 1469598103934665603ull;
-int count = 0, failures = 0;
-
-void check(cudaError_t error) {
-  if (error != cudaSuccess) luffy::fail("%s", cudaGetErrorString(error));
-}
-
-// Elements on the device after `lead` others, all of which begin as bytes of 0xff: NaN.
-template <class T>
-struct Array {
-  std::vector<T> host;
-  T* device = nullptr;
-  int64_t lead;
-  explicit Array(int64_t size, int64_t offset = 0) : host(static_cast<size_t>(size + offset + 8)), lead(offset) {
-    std::memset(static_cast<void*>(host.data()), 0xff, host.size() * sizeof(T));
-    check(cudaMalloc(reinterpret_cast<void**>(&device), host.size() * sizeof(T)));
-  }
-  Array(const Array&) = delete;
-  ~Array() { cudaFree(device); }
-  T& at(int64_t i) { return host[static_cast<size_t>(lead + i)]; }
-  T* data() { return device + lead; }
-  T* written() {
-    check(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice));
-    return data();
-  }
-  void read() { check(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost)); }
 };
 
 // From -2 to 2, by place.
@@ -184,37 +158,20 @@ void test(const Sizes& z) {
   // Between the rows nothing is written.
   for (int64_t r = 0; r < tokens; ++r)
     for (int64_t i = q_width; i < q_stride; ++i) wrong += !std::isnan(__bfloat162float(out.at(r * q_stride + i)));
-  const auto* bytes = reinterpret_cast<const unsigned char*>(out.host.data());
-  for (size_t i = 0; i < out.host.size() * sizeof(bf16); ++i) hash = (hash ^ bytes[i]) * 1099511628211ull;
+  add_to_hash(out.host.data(), out.host.size() * sizeof(bf16));
   ++count;
   if (wrong + other > 0) ++failures;
   std::printf("%s %d/%d heads of %d, %d + %d and %d tokens, gap %d offset %d: %d wrong, %d not as decoded, off by %.4f",
               wrong + other > 0 ? "FAILED" : "ok", z.heads, groups, z.dim, z.prompt, z.answer, z.alone,
               static_cast<int>(z.gap), static_cast<int>(z.offset), wrong, other, worst);
-#ifndef __CUDACC__
-  if (emulator::tracing) {
-    for (const char* name : {"attention_forward_bf16_kernel", "attention_decode_bf16_kernel"}) {
-      const emulator::Traffic t = emulator::traffic(name);
-      std::printf(", matrices %llu, conflicts %llu", static_cast<unsigned long long>(t.ldmatrix_phases),
-                  static_cast<unsigned long long>(t.ldmatrix_extra_phases));
-    }
-    emulator::reset_traffic();
-  }
-#endif
-  std::printf("\n");
+  print_matrices({"attention_forward_bf16_kernel", "attention_decode_bf16_kernel"});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool tiny = argc > 1 && std::strcmp(argv[1], "tiny") == 0;
-  try {
+  return run(argc, argv, [](bool tiny) {
     for (const Sizes& z : kSizes)
       if (!tiny || z.tiny) test(z);
-  } catch (const std::exception& error) {
-    std::printf("FAILED: %s\n", error.what());
-    return 4;
-  }
-  std::printf("%d cases, %d failed, hash %016llx\n", count, failures, static_cast<unsigned long long>(hash));
-  return failures == 0 && count > 0 ? 0 : 1;
+  });
 }

@@ -2,11 +2,12 @@
 // Every layout, tile, alignment and output; one line a case and a hash of all bits. `tiny` is for ThreadSanitizer.
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <vector>
 
 #include "../../native/ops/matmul-bf16.cuh"
+#include "cases.cuh"
+
+using namespace cases;
 
 namespace {
 
@@ -18,35 +19,6 @@ const Sizes kSizes[] = {{1, 8, 32, 0},    {1, 3, 5, 1},      {7, 19, 33, 3},    
                         {24, 72, 80, 8},  {33, 65, 47, 5},   {64, 64, 544, 0},   {133, 136, 40, 8}, {129, 130, 67, 3},
                         {256, 136, 1056, 0}};
 constexpr int64_t kTiny = 100000;  // multiply-adds
-
-uint64_t hash = 1469598103934665603ull;
-int count = 0, failures = 0;
-
-void check(cudaError_t error) {
-  if (error != cudaSuccess) luffy::fail("%s", cudaGetErrorString(error));
-}
-
-// Elements on the device, between two NaN.
-template <class T>
-struct Array {
-  std::vector<T> host;
-  T* device = nullptr;
-  int64_t lead;
-  Array(int64_t size, int64_t offset) : host(static_cast<size_t>(size + offset + 8)), lead(offset) {
-    std::memset(static_cast<void*>(host.data()), 0xff, host.size() * sizeof(T));
-    check(cudaMalloc(reinterpret_cast<void**>(&device), host.size() * sizeof(T)));
-  }
-  Array(const Array&) = delete;
-  ~Array() { cudaFree(device); }
-  T& at(int64_t i) { return host[static_cast<size_t>(lead + i)]; }
-  T* data() { return device + lead; }
-  void write() { check(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice)); }
-  void read() {
-    check(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(host.data());
-    for (size_t i = 0; i < host.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211ull;
-  }
-};
 
 // Whole numbers from -3 to 3, by place.
 int number(int64_t i, int64_t j, int seed) {
@@ -76,7 +48,7 @@ void test(const Sizes& z, bool a_along, bool b_along, bool with_bias, int addend
       set_number(residual.at(i * stride + j), number(i, j, 4));
     }
   }
-  a.write(), b.write(), bias.write(), out.write(), residual.write();
+  a.written(), b.written(), bias.written(), out.written(), residual.written();
   luffy::cuda::ProductOf<bf16, Out> product{};
   product.m = z.m;
   product.n = z.n;
@@ -92,10 +64,10 @@ void test(const Sizes& z, bool a_along, bool b_along, bool with_bias, int addend
   product.out_stride = stride;
   product.accumulate = addend == 1;
   Array<float> workspace(luffy::cuda::bf16_workspace(z.m, z.n, z.k), 0);
-  workspace.write();
+  workspace.written();
   luffy::cuda::launch_bf16_product(product, addend == 2 ? residual.data() : nullptr, stride, workspace.data(), nullptr);
   check(cudaDeviceSynchronize());
-  out.read();
+  out.read_to_hash();
   int wrong = 0;
   char first[120] = "";
   for (int64_t i = 0; i < z.m; ++i) {
@@ -119,22 +91,13 @@ void test(const Sizes& z, bool a_along, bool b_along, bool with_bias, int addend
               static_cast<long long>(z.gap), static_cast<long long>(offset), a_along ? "A" : "A^T",
               b_along ? " B^T" : " B", with_bias ? " bias" : "", addend == 0 ? "" : addend == 1 ? " add" : " residual",
               sizeof(Out) == 2 ? "" : " float32", wrong, first);
-#ifndef __CUDACC__
-  if (emulator::tracing) {
-    const emulator::Traffic t = emulator::traffic("matmul_bf16_kernel");
-    emulator::reset_traffic();
-    std::printf(", matrices %llu, conflicts %llu", static_cast<unsigned long long>(t.ldmatrix_phases),
-                static_cast<unsigned long long>(t.ldmatrix_extra_phases));
-  }
-#endif
-  std::printf("\n");
+  print_matrices({"matmul_bf16_kernel"});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool tiny = argc > 1 && std::strcmp(argv[1], "tiny") == 0;
-  try {
+  return run(argc, argv, [](bool tiny) {
     for (const Sizes& z : kSizes) {
       if (tiny && z.m * z.n * z.k > kTiny) continue;
       const bool large = z.m * z.n * z.k > 10000000;
@@ -146,10 +109,5 @@ int main(int argc, char** argv) {
         }
       }
     }
-  } catch (const std::exception& error) {
-    std::printf("FAILED: %s\n", error.what());
-    return 4;
-  }
-  std::printf("%d cases, %d failed, hash %016llx\n", count, failures, static_cast<unsigned long long>(hash));
-  return failures == 0 && count > 0 ? 0 : 1;
+  });
 }

@@ -7,8 +7,10 @@
 #include <exception>
 #include <vector>
 
-#include "../../native/core/cu.cuh"
 #include "../../native/ops/rms-norm.cuh"
+#include "cases.cuh"
+
+using namespace cases;
 
 namespace {
 
@@ -20,15 +22,6 @@ const Sizes kSizes[] = {{0, 1, 5, 0},   {1, 1, 1, 0},     {3, 3, 17, 0},   {17, 
 // More rows than a grid has in y, and more groups than workers: apart, since it takes long where threads are emulated.
 const Sizes kLarge = {70001, 1, 5, 0};
 constexpr int64_t kSmallRows = 20;
-
-uint64_t hash = 1469598103934665603ull;
-void add_to_hash(const void* data, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211ull;
-}
-
-void check(cudaError_t error) {
-  if (error != cudaSuccess) luffy::fail("%s", cudaGetErrorString(error));
-}
 
 uint32_t noise_state = 12345;
 double noise() {
@@ -229,7 +222,6 @@ Result test_backward(const Sizes& z, bool with_sum, BackwardSharing sharing) {
   return result;
 }
 
-int failures = 0, count = 0;
 
 // What the emulator counted: bytes over the least possible, sectors over those that the bytes need.
 void print_traffic(const char* kernel, double least) {

@@ -1,50 +1,23 @@
 // rms-norm's CUDA kernels on the emulator: right, and the same bits, under every schedule and in both legs.
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import {
   buildProgram,
+  hashOf,
   missingReason,
   runProgram,
   runsLongTests,
+  sameBitsUnderSchedules,
   sanitizerEnv,
-  schedules,
 } from './_programs.js'
-
-const summary = /^(\d+) cases, (\d+) failed, hash ([0-9a-f]{16})$/m
-
-/** Runs the program and returns the hash of all its results; fails where a case failed. */
-async function hashOf(
-  t: ExecutionContext,
-  command: readonly string[],
-  env: Readonly<Record<string, string>>,
-  least: number,
-): Promise<string> {
-  const { code, output } = await runProgram(command, env)
-  const failed = output.split('\n').filter(line => !line.startsWith('ok '))
-  const found = summary.exec(output)
-  if (!found || code !== 0)
-    t.fail(`${JSON.stringify(env)} ended with ${code}:\n${failed.slice(0, 20).join('\n')}`)
-  t.true(Number(found?.[1]) >= least, `only ${found?.[1]} cases`)
-  t.notRegex(output, /emulator:|Sanitizer|runtime error|==\d+==/)
-  return found?.[3] ?? ''
-}
-
-/** Every schedule gives the same bits; with an architecture its PTX does too. */
-async function underSchedules(t: ExecutionContext, arch?: string): Promise<void> {
-  const program = await buildProgram('rms-norm', 'plain', arch)
-  const hashes = new Map<string, string>()
-  for (const schedule of schedules) {
-    for (const leg of arch === undefined ? ['source'] : ['source', 'ptx']) {
-      const env = { EMULATOR_SCHEDULE: schedule, ...(leg === 'ptx' ? { EMULATOR_LEG: 'ptx' } : {}) }
-      hashes.set(`${leg} ${schedule}`, await hashOf(t, [program], env, 130))
-    }
-  }
-  t.is(new Set(hashes.values()).size, 1, `bits differ: ${JSON.stringify([...hashes])}`)
-}
 
 if (missingReason) {
   test.skip(`rms-norm on the emulator: ${missingReason}`, () => {})
 } else {
-  if (!runsLongTests) test.serial('four schedules, the same bits', underSchedules)
+  if (!runsLongTests) {
+    test.serial('four schedules, the same bits', async t => {
+      await sameBitsUnderSchedules(t, [await buildProgram('rms-norm', 'plain')], 130)
+    })
+  }
 
   test.serial('more than 65,535 rows', async t => {
     const { code, output } = await runProgram([await buildProgram('rms-norm', 'plain'), 'large'])
@@ -80,8 +53,12 @@ if (missingReason) {
   })
 
   if (runsLongTests) {
-    for (const arch of ['80', '90a', '120'])
-      test.serial(`four schedules, both legs of compute_${arch}, the same bits`, underSchedules, arch)
+    for (const arch of ['80', '90a', '120']) {
+      test.serial(`four schedules, both legs of compute_${arch}, the same bits`, async t => {
+        const program = await buildProgram('rms-norm', 'plain', arch)
+        await sameBitsUnderSchedules(t, [program], 130, ['source', 'ptx'])
+      })
+    }
     test.serial('AddressSanitizer and UndefinedBehaviorSanitizer', async t => {
       const program = await buildProgram('rms-norm', 'asan', '80')
       await hashOf(t, [program], sanitizerEnv, 130)
