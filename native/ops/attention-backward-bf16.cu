@@ -109,7 +109,7 @@ attention_backward_bf16_queries_kernel(Bf16Backward a) {
     const int head = static_cast<int>(unit % a.heads);
     const QueryTile t = query_tile(a.plan, unit / a.heads);
     if (t.s.wrong != 0) {
-      spoil(a.plan, t.sequence, a.grad_q, t.s.row(t.base + t.low), t.high - t.low, int64_t{head} * a.dim, a.dim);
+      spoil_rows(a.plan, t.sequence, a.grad_q, t.s.row(t.base + t.low), t.high - t.low, int64_t{head} * a.dim, a.dim);
       continue;
     }
     __syncthreads();  // the tile before is done
@@ -266,8 +266,8 @@ attention_backward_bf16_keys_kernel(Bf16Backward a) {
     own.count = min(own.keys.length - own.begin, kAttentionBlock);
     const int first_key = own.keys.start + own.begin;
     if (own.keys.wrong != 0) {
-      spoil(a.plan, own.owner, a.grad_k, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
-      spoil(a.plan, own.owner, a.grad_v, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
+      spoil_rows(a.plan, own.owner, a.grad_k, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
+      spoil_rows(a.plan, own.owner, a.grad_v, first_key, own.count, int64_t{own.group} * a.dim, a.dim);
       continue;
     }
     // From a stage to the one after it.
@@ -408,8 +408,6 @@ void launch_bf16_backward(const Bf16Backward& a, unsigned query_blocks, unsigned
   launch_dims<256>(a, query_blocks, key_blocks, stream);
 }
 
-static Bf16Rows bf16_rows(const Tensor& t) { return {static_cast<bf16*>(t.data), t.row_stride}; }
-
 void attention_backward_bf16(Context& context, const AttentionPlan& plan, const Heads& heads, unsigned query_blocks,
                              unsigned key_blocks, const Tensor& grad_out, const Tensor& q, const Tensor& k,
                              const Tensor& v, const Tensor& out, const Tensor& lse, double scale, const Tensor& grad_q,
@@ -417,21 +415,8 @@ void attention_backward_bf16(Context& context, const AttentionPlan& plan, const 
   LUFFY_CHECK(plan.tokens <= 0x7fffffff, "attention: expected at most 2147483647 rows of bfloat16, got %" PRId64,
               plan.tokens);
   Bf16Backward a = {};
-  a.plan = plan;
-  a.q = bf16_rows(q);
-  a.k = bf16_rows(k);
-  a.v = bf16_rows(v);
-  a.out = bf16_rows(out);
-  a.grad_out = bf16_rows(grad_out);
-  a.grad_q = bf16_rows(grad_q);
-  a.grad_k = bf16_rows(grad_k);
-  a.grad_v = bf16_rows(grad_v);
-  a.lse = lse.f32();
-  a.delta = context.scratch<float>(heads.tokens * heads.queries);
-  a.heads = heads.queries;
-  a.per_group = heads.per_group;
-  a.dim = heads.dim;
-  a.scale = static_cast<float>(scale);
+  set_attention_inputs(a, plan, heads, q, k, v, out, lse, scale);
+  set_attention_gradients(context, a, grad_out, grad_q, grad_k, grad_v);
   const auto wide = [&](const Tensor& t) {
     return heads.dim % 8 == 0 && reinterpret_cast<uintptr_t>(t.data) % 16 == 0 &&
            (t.row_stride % 8 == 0 || t.shape[0] <= 1);

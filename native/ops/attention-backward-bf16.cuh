@@ -5,27 +5,14 @@
 // that the eight rows of an 8 x 8 matrix lie in different banks, whether ldmatrix transposes it or not.
 #pragma once
 
-#include "../core/cu.cuh"
-#include "attention-heads.h"
-#include "attention-plan.cuh"
+#include "attention-arguments.cuh"
 
 namespace luffy {
 namespace cuda {
 
-// A matrix [T, heads * D], its rows `stride` elements apart.
-struct Bf16Rows {
-  bf16* data;
-  int64_t stride;
-  DEV bf16* at(int64_t row, int64_t column) const { return data + row * stride + column; }
-};
+using Bf16Rows = HeadRowsOf<bf16>;
 
-struct Bf16Backward {
-  AttentionPlan plan;
-  Bf16Rows q, k, v, out, grad_out, grad_q, grad_k, grad_v;
-  const float* lse;  // [T, H]
-  float* delta;      // [T, H]: sum over d of gradOut * out
-  int heads, per_group, dim;
-  float scale;
+struct Bf16Backward : AttentionArgumentsOf<bf16> {
   // Every eight elements of a head start at a multiple of 16 bytes: in what is read, in gradOut and out, and in what is
   // written.
   bool wide_in, wide_delta, wide_out;
@@ -217,15 +204,6 @@ DEV void store_sums(const float (&sums)[columns / 8][4], float factor, bf16* min
     }
   }
   __syncwarp();
-}
-
-// NaN for the own rows of a sequence that breaks the contract, rows [begin, begin + count), columns of one head.
-DEV void spoil(const AttentionPlan& plan, int32_t sequence, const Bf16Rows& t, int64_t begin, int count, int64_t column,
-               int width) {
-  for (int i = static_cast<int>(threadIdx.x); i < count * width; i += static_cast<int>(blockDim.x)) {
-    const int64_t row = begin + i / width;
-    if (plan.owner[row] == sequence) st(t.at(row, column + i % width), from_float<bf16>(__uint_as_float(0x7fc00000u)));
-  }
 }
 
 }  // namespace backward_mma

@@ -1,28 +1,12 @@
-// attention-operands: the arguments of attention's kernels, and how tiles of queries and keys come from them. Private to
+// attention-operands: how tiles of queries and keys come from the arguments of attention's float32 kernels. Private to
 // attention.
 #pragma once
 
-#include "attention-plan.cuh"
+#include "attention-arguments.cuh"
 #include "attention-product.cuh"
 
 namespace luffy {
 namespace cuda {
-
-// A matrix [T, heads * D], its rows `stride` floats apart.
-struct HeadRows {
-  float* data;
-  int64_t stride;
-  DEV float* at(int64_t row, int64_t column) const { return data + row * stride + column; }
-};
-
-struct AttentionArguments {
-  AttentionPlan plan;
-  HeadRows q, k, v, out, grad_out, grad_q, grad_k, grad_v;
-  float* lse;    // [T, H]; forward: may be null
-  float* delta;  // [T, H]: sum over d of gradOut * out
-  int heads, per_group, dim;
-  float scale;
-};
 
 // Up to four neighbouring columns, those below `width`.
 template <bool wide>
@@ -34,15 +18,6 @@ DEV void store_columns(float* to, const Pack<float>& x, int column, int width) {
     for (int c = 0; c < 4; ++c) {
       if (column + c < width) st(to + column + c, x.at[c]);
     }
-  }
-}
-
-// NaN for the own rows of a sequence that breaks the contract, rows [begin, begin + count), columns of one head.
-DEV void spoil_rows(const AttentionPlan& plan, int32_t sequence, const HeadRows& t, int64_t begin, int64_t count,
-                    int64_t column, int width) {
-  for (int64_t i = threadIdx.x; i < count * width; i += blockDim.x) {
-    const int64_t row = begin + i / width;
-    if (plan.owner[row] == sequence) st(t.at(row, column + i % width), __uint_as_float(0x7fc00000u));
   }
 }
 

@@ -96,7 +96,7 @@ attention_forward_kernel(AttentionArguments a) {
     if (t.s.wrong != 0) {
       const int64_t row = t.s.row(t.base + t.low);
       spoil_rows(a.plan, t.sequence, a.out, row, t.high - t.low, int64_t{head} * a.dim, a.dim);
-      if (a.lse != nullptr) spoil_rows(a.plan, t.sequence, {a.lse, a.heads}, row, t.high - t.low, head, 1);
+      if (a.lse != nullptr) spoil_rows(a.plan, t.sequence, HeadRows{a.lse, a.heads}, row, t.high - t.low, head, 1);
       continue;
     }
     // Steps of a block: its slices of keys, then those of values.
@@ -193,8 +193,6 @@ static bool is_attention_wide(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.row_stride % 4 == 0 || t.shape[0] <= 1);
 }
 
-static HeadRows head_rows(const Tensor& t) { return {t.f32(), t.row_stride}; }
-
 // Has the device read the table.
 static AttentionPlan make_attention_plan(Context& context, const Tensor& sequences, int64_t tokens) {
   AttentionPlan plan;
@@ -267,16 +265,7 @@ void attention_forward(Context& context, Tensor q, Tensor k, Tensor v, Tensor se
                                          static_cast<cudaStream_t>(context.stream));
   }
   AttentionArguments a = {};
-  a.plan = make_attention_plan(context, sequences, heads.tokens);
-  a.q = head_rows(q);
-  a.k = head_rows(k);
-  a.v = head_rows(v);
-  a.out = head_rows(out);
-  a.lse = lse ? lse.f32() : nullptr;
-  a.heads = heads.queries;
-  a.per_group = heads.per_group;
-  a.dim = heads.dim;
-  a.scale = static_cast<float>(scale);
+  set_attention_inputs(a, make_attention_plan(context, sequences, heads.tokens), heads, q, k, v, out, lse, scale);
   const bool wide =
       a.dim % 4 == 0 && is_attention_wide(q) && is_attention_wide(k) && is_attention_wide(v) && is_attention_wide(out);
   with_slices(a.dim, wide, [&](auto slices, auto is_wide) {
@@ -311,21 +300,8 @@ void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, T
                                    grad_k, grad_v);
   }
   AttentionArguments a = {};
-  a.plan = make_attention_plan(context, sequences, heads.tokens);
-  a.q = head_rows(q);
-  a.k = head_rows(k);
-  a.v = head_rows(v);
-  a.out = head_rows(out);
-  a.grad_out = head_rows(grad_out);
-  a.grad_q = head_rows(grad_q);
-  a.grad_k = head_rows(grad_k);
-  a.grad_v = head_rows(grad_v);
-  a.lse = lse.f32();
-  a.delta = context.scratch<float>(heads.tokens * heads.queries);
-  a.heads = heads.queries;
-  a.per_group = heads.per_group;
-  a.dim = heads.dim;
-  a.scale = static_cast<float>(scale);
+  set_attention_inputs(a, make_attention_plan(context, sequences, heads.tokens), heads, q, k, v, out, lse, scale);
+  set_attention_gradients(context, a, grad_out, grad_q, grad_k, grad_v);
   const auto stream = static_cast<cudaStream_t>(context.stream);
   const int64_t width = int64_t{heads.queries} * heads.dim;
   if (a.per_group > 1) {
@@ -347,7 +323,7 @@ void attention_backward(Context& context, Tensor grad_out, Tensor q, Tensor k, T
   });
   if (a.per_group > 1) {
     const Launch how(blocks(heads.tokens * heads.keys * heads.dim), dim3(kBackwardThreads), 0, stream);
-    launch<attention_add_heads_kernel>(how, a, head_rows(grad_k), head_rows(grad_v));
+    launch<attention_add_heads_kernel>(how, a, head_rows<float>(grad_k), head_rows<float>(grad_v));
   }
 }
 
