@@ -1,7 +1,8 @@
 // `npm run test:emulator [-- PART...]`: the tests of CUDA kernels without a GPU that take too long for `npm test`.
 //   long         the tests that `npm test` skips: races, sanitizers and PTX of the zoo and of two kernels, the golden
 //                policies, registers and machine code of every kernel
-//   ptx          every test of ops on the PTX that nvcc made, translated (leg B)
+//   ptx          every test of ops on the PTX that nvcc made, translated (leg B): that of compute_80, and of compute_90a
+//                those where the blocks of a cluster share a row
 //   sanitizers   every case of the ops' tests under AddressSanitizer and UndefinedBehaviorSanitizer; those that move
 //                few bytes under ThreadSanitizer and valgrind too
 import { spawnSync } from 'node:child_process'
@@ -17,6 +18,15 @@ const longTests = [
   ...['golden-policies', 'bfloat16-policy'].map(name => `dist/test/training/${name}.test.js`),
 ]
 const ops = 'dist/test/ops/*.test.js'
+const ofClusters = [
+  'dist/test/emulator/clusters.test.js',
+  ...['logits-policy-loss', 'linear-policy-loss', 'token-log-prob', 'sample-tokens'].map(
+    stem => `dist/test/ops/${stem}.test.js`,
+  ),
+]
+/** A device whose blocks have little shared memory, so that clusters share rows of 16,391 logits. */
+const clusterDevice = { EMULATOR_ARCH: '120' }
+const clusterBytes = '140000'
 /** What the slow checkers get: cases that move at most so many bytes. */
 const fewBytes = '3000'
 
@@ -32,6 +42,14 @@ function run(command, args, env = {}) {
 
 const runAva = (args, env) => run(process.execPath, [ava, '--timeout=9m', ...args], env)
 
+const runPtx = async (arch, tests, env = {}) =>
+  runAva(tests, {
+    LUFFY_EMULATED_PLUGIN: await buildPlugin('plain', arch),
+    LUFFY_TEST_DEVICES: 'emulated',
+    EMULATOR_LEG: 'ptx',
+    ...env,
+  })
+
 async function underSanitizers() {
   const folder = mkdtempSync(join(tmpdir(), 'luffy-cases-'))
   try {
@@ -42,9 +60,16 @@ async function underSanitizers() {
     if (recorded !== 0) return recorded
     const files = readdirSync(folder).map(name => join(folder, name))
     const few = ['--bytes', fewBytes, ...files]
+    const shared = ['--bytes', clusterBytes, join(folder, 'logits-policy-loss.cases')]
+    const [asan, tsan] = [
+      await buildProgram('kernel-tests', 'asan'),
+      await buildProgram('kernel-tests', 'tsan'),
+    ]
     const checks = [
-      ['AddressSanitizer', await buildProgram('kernel-tests', 'asan'), files],
-      ['ThreadSanitizer', await buildProgram('kernel-tests', 'tsan'), few],
+      ['AddressSanitizer', asan, files],
+      ['ThreadSanitizer', tsan, few],
+      ['AddressSanitizer, clusters', asan, shared, clusterDevice],
+      ['ThreadSanitizer, clusters', tsan, shared, clusterDevice],
     ]
     if (findCommand('valgrind')) {
       const program = await buildProgram('kernel-tests', 'plain')
@@ -53,9 +78,10 @@ async function underSanitizers() {
       console.log('  1 test skipped: valgrind is not installed')
     }
     let wrong = 0
-    for (const [name, command, args] of checks) {
+    for (const [name, command, args, env] of checks) {
       console.log(`== cases of the ops under ${name}`)
       const status = run(command, args, {
+        ...env,
         ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=0:exitcode=99',
         UBSAN_OPTIONS: 'exitcode=99:halt_on_error=1',
         // The host is not instrumented: what its threads hand to each other looks like a race.
@@ -72,12 +98,7 @@ async function underSanitizers() {
 
 const parts = {
   long: () => runAva(longTests, { LUFFY_EMULATOR: 'all' }),
-  ptx: async () =>
-    runAva([ops], {
-      LUFFY_EMULATED_PLUGIN: await buildPlugin('plain', '80'),
-      LUFFY_TEST_DEVICES: 'emulated',
-      EMULATOR_LEG: 'ptx',
-    }),
+  ptx: async () => (await runPtx('80', [ops])) || runPtx('90a', ofClusters, clusterDevice),
   sanitizers: underSanitizers,
 }
 

@@ -100,6 +100,27 @@ DEV void cp_async_wait() {
   ::emulator::copy_wait(left);
 #endif
 }
+// The same with a number known at run time, from 0 to 7 (more waits for as many as 7 leave).
+DEV void cp_async_wait_until(int left) {
+  switch (left) {
+    case 0:
+      return cp_async_wait<0>();
+    case 1:
+      return cp_async_wait<1>();
+    case 2:
+      return cp_async_wait<2>();
+    case 3:
+      return cp_async_wait<3>();
+    case 4:
+      return cp_async_wait<4>();
+    case 5:
+      return cp_async_wait<5>();
+    case 6:
+      return cp_async_wait<6>();
+    default:
+      return cp_async_wait<7>();
+  }
+}
 
 // Publishing across blocks: the writer stores with release, the reader loads with acquire.
 DEV uint32_t ld_acquire(const uint32_t* pointer) {
@@ -123,35 +144,43 @@ DEV void st_release(uint32_t* pointer, uint32_t value) {
 #endif
 }
 
-// Clusters (sm_90 and later; cluster size 1 elsewhere).
+// Clusters (sm_90 and later). Elsewhere a block is alone in its cluster, and the same source runs.
 DEV unsigned cluster_rank() {
-#ifdef __CUDACC__
+#ifndef __CUDACC__
+  return ::emulator::current->cluster_rank;
+#elif KARCH >= 900
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 #else
-  return ::emulator::current->cluster_rank;
+  return 0;
 #endif
 }
 // All threads of the cluster, and what they wrote to shared memory.
 DEV void cluster_sync(Site site = LUFFY_HERE) {
-#ifdef __CUDACC__
+#ifndef __CUDACC__
+  ::emulator::cluster_barrier(site);
+#elif KARCH >= 900
   (void)site;
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
-  ::emulator::cluster_barrier(site);
+  (void)site;
+  __syncthreads();
 #endif
 }
 // Where block `rank` of the cluster has this shared address.
 template <class T>
 DEV T* cluster_map(T* pointer, unsigned rank) {
-#ifdef __CUDACC__
+#ifndef __CUDACC__
+  return static_cast<T*>(::emulator::map_shared(pointer, rank));
+#elif KARCH >= 900
   uint64_t there;
   asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(pointer), "r"(rank));
   return reinterpret_cast<T*>(there);
 #else
-  return static_cast<T*>(::emulator::map_shared(pointer, rank));
+  (void)rank;
+  return pointer;
 #endif
 }
 // A load through such an address. The other block must not leave before: end with cluster_sync().

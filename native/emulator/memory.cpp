@@ -233,6 +233,9 @@ uint64_t phases = 0, extra_phases = 0;
 void count_access(const void* pointer, unsigned bytes, bool is_store, Site site) {
   RuntimeScope scope;
   const Fiber* me = self();
+  // Only global memory has traffic.
+  size_t which = 0, offset = 0;
+  if (find_shared(me->block, static_cast<const char*>(pointer), &which, &offset)) return;
   const unsigned kind = bytes * 2 + is_store;
   const InstructionKey lane_key{me->warp, site.file, site.line, kind, 1000000000u + (me->rank & 31)};
   const InstructionKey key{me->warp, site.file, site.line, kind, turns[lane_key]++};

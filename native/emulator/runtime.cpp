@@ -9,20 +9,23 @@
 
 using namespace emulator;
 
-namespace {
+namespace emulator {
 
-constexpr int kDevices = 1;
-
-// EMULATOR_ARCH=80 (default), 90, 120: what the device says of itself. Few multiprocessors, so that loops over the
-// grid are taken more than once.
+// Few multiprocessors, so that loops over the grid are taken more than once.
 int architecture() {
   const char* text = std::getenv("EMULATOR_ARCH");
   return text == nullptr ? 80 : std::atoi(text);
 }
-int shared_optin() {
+int most_shared_memory() {
   const int arch = architecture();
   return (arch == 90 || arch == 100 ? 227 : arch == 80 ? 163 : 99) * 1024;
 }
+
+}  // namespace emulator
+
+namespace {
+
+constexpr int kDevices = 1;
 
 cudaError_t copy_now_or_later(void* target, const void* source, size_t bytes, cudaMemcpyKind kind,
                               cudaStream_t stream) {
@@ -86,8 +89,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
   out->minor = architecture() % 10;
   out->totalGlobalMem = total_memory();
   out->sharedMemPerBlock = 48 * 1024;
-  out->sharedMemPerBlockOptin = static_cast<size_t>(shared_optin());
-  out->sharedMemPerMultiprocessor = static_cast<size_t>(shared_optin()) + 1024;
+  out->sharedMemPerBlockOptin = static_cast<size_t>(most_shared_memory());
+  out->sharedMemPerMultiprocessor = static_cast<size_t>(most_shared_memory()) + 1024;
   out->regsPerBlock = 65536;
   out->regsPerMultiprocessor = 65536;
   out->warpSize = 32;
@@ -115,7 +118,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = p.multiProcessorCount;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = shared_optin();
+      *value = most_shared_memory();
       break;
     case cudaDevAttrMaxSharedMemoryPerBlock:
       *value = static_cast<int>(p.sharedMemPerBlock);
@@ -143,6 +146,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       break;
     case cudaDevAttrCooperativeLaunch:
       *value = 1;
+      break;
+    case cudaDevAttrClusterLaunch:
+      *value = architecture() >= 90;
       break;
     case cudaDevAttrMemoryPoolsSupported:
       *value = 1;
@@ -251,21 +257,21 @@ cudaError_t cudaMemset(void* target, int value, size_t bytes) {
 }
 
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute attribute, int value) {
-  const bool too_much = attribute == cudaFuncAttributeMaxDynamicSharedMemorySize && value > shared_optin();
+  const bool too_much = attribute == cudaFuncAttributeMaxDynamicSharedMemorySize && value > most_shared_memory();
   return remember(too_much ? cudaErrorInvalidValue : cudaSuccess);
 }
 // Registers and spills are what ptxas says (native/ops/kernel-budgets.json); nothing of that is known here.
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const void*) {
   std::memset(static_cast<void*>(out), 0, sizeof *out);
   out->maxThreadsPerBlock = 1024;
-  out->maxDynamicSharedSizeBytes = shared_optin();
+  out->maxDynamicSharedSizeBytes = most_shared_memory();
   return remember(cudaSuccess);
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int threads,
                                                                    size_t shared_bytes, unsigned) {
   if (threads <= 0 || threads > 1024) return remember(cudaErrorInvalidValue);
   *blocks = 2048 / threads < 32 ? 2048 / threads : 32;
-  const size_t room = static_cast<size_t>(shared_optin()) + 1024;
+  const size_t room = static_cast<size_t>(most_shared_memory()) + 1024;
   if (shared_bytes > 0 && static_cast<size_t>(*blocks) > room / (shared_bytes + 1024))
     *blocks = static_cast<int>(room / (shared_bytes + 1024));
   return remember(cudaSuccess);

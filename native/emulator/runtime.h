@@ -46,6 +46,11 @@ size_t free_memory();
 size_t total_memory();
 bool is_pinned(const void* pointer);
 
+// runtime.cpp: EMULATOR_ARCH=80 (default), 90, 120: what the device says of itself.
+int architecture();
+// Bytes that one block may have.
+int most_shared_memory();
+
 // injection.cpp: what tests ask of the runtime by environment variables.
 // A line in the file that EMULATOR_CALLS names, for every call that allocates, frees, copies, waits or launches.
 void note_call(const char* format, ...) __attribute__((format(printf, 1, 2)));

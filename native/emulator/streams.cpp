@@ -141,7 +141,9 @@ cudaError_t enqueue_kernel(const Shape& shape, Call call) {
   if (threads == 0 || threads > 1024 || shape.block.z > 64) wrong = "the block has no or too many threads";
   if (blocks == 0 || shape.grid.x > 0x7fffffffu || shape.grid.y > 65535 || shape.grid.z > 65535)
     wrong = "the grid is empty or too large";
-  if (shape.shared_bytes > 227 * 1024) wrong = "more than 227 KiB of shared memory";
+  if (shape.shared_bytes > static_cast<size_t>(most_shared_memory()))
+    wrong = "more shared memory than a block may have";
+  if (shape.cluster > 1 && architecture() < 90) wrong = "clusters need sm_90";
   if (shape.cluster == 0 || shape.cluster > 8 || shape.grid.x % shape.cluster != 0)
     wrong = "the cluster does not divide the grid or has more than 8 blocks";
   if (!is_known(shape.stream)) wrong = "the stream does not exist";
@@ -150,8 +152,8 @@ cudaError_t enqueue_kernel(const Shape& shape, Call call) {
            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, wrong);
     return remember(cudaErrorInvalidConfiguration);
   }
-  note_call("launch %s grid %u %u %u block %u %u %u shared %zu", call.name, shape.grid.x, shape.grid.y, shape.grid.z,
-            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes);
+  note_call("launch %s grid %u %u %u block %u %u %u shared %zu cluster %u", call.name, shape.grid.x, shape.grid.y, shape.grid.z,
+            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, shape.cluster);
   // As on a device, the launch itself succeeds: whoever waits finds the error.
   if (inject_fault(call)) return cudaSuccess;
   enqueue(shape.stream, [shape, call = std::move(call)] { run_grid(shape, call); });

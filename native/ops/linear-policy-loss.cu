@@ -3,9 +3,9 @@
 #include "linear-policy-loss.h"
 
 #include "cuda-rows.cuh"
+#include "device-limits.cuh"
 #include "linear-policy-loss-checks.h"
 #include "logits-policy-loss.h"
-#include "matmul-product.cuh"
 #include "matmul.h"
 #include "token-log-prob.h"
 

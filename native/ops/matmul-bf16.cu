@@ -9,7 +9,7 @@
 // Bound by: large tiles by arithmetic (128 x 128: 64 multiply-adds per byte brought in); up to 16 rows by reading B once.
 #include "matmul-bf16.cuh"
 
-#include "matmul-product.cuh"
+#include "device-limits.cuh"
 
 namespace luffy {
 namespace cuda {

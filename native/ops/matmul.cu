@@ -9,8 +9,8 @@
 // Bound by: large tiles by arithmetic (128 x 128: 32 multiply-adds per byte brought in); up to 32 rows by reading B once.
 #include "matmul.h"
 
+#include "device-limits.cuh"
 #include "matmul-bf16.cuh"
-#include "matmul-product.cuh"
 
 namespace luffy {
 namespace cuda {

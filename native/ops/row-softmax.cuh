@@ -1,9 +1,12 @@
-// Row statistics of softmax(logits / temperature) on CUDA: what row-softmax.h is on the CPU. One block takes a row; the
-// number of threads, and which logits a thread has, follow from the row's length alone, so a log-probability has the
-// same bits in every kernel that uses this, whatever stands beside its row and however it is aligned.
+// Row statistics of softmax(logits / temperature) on CUDA: what row-softmax.h is on the CPU. Which logits a thread has,
+// and the order of all sums, follow from the row's length alone, so a log-probability has the same bits in every kernel
+// that uses this, whatever stands beside its row and however it is aligned.
 //
-// A thread walks over its logits once with a running maximum: y = (x - largest) log2(e) / temperature, sums of 2^y and
-// of 2^y y in float32, brought to a new maximum when one comes. The block's sums are float64, pairwise.
+// A long row is cut into eight segments. A block of threads takes them one after the other, or the blocks of a cluster
+// share them (logits-policy-loss): the sums go from thread to warp, segment and row either way.
+//
+// A thread walks over its logits of a segment once with a running maximum: y = (x - largest) log2(e) / temperature, sums
+// of 2^y and of 2^y y in float32, brought to a new maximum when one comes. Sums over threads are float64, pairwise.
 //
 // -infinity contributes nothing. NaN or +infinity anywhere, or nothing but -infinity, make every statistic NaN.
 #pragma once
@@ -13,9 +16,20 @@
 namespace luffy {
 namespace cuda {
 
-// Threads of a row: a warp for short ones.
+// Threads of a segment; a warp takes a short row whole.
 constexpr int kRowBlock = 512;
 constexpr int64_t kShortRow = 1024;
+
+// Rows from this length on have kRowSegments segments, others one.
+constexpr int64_t kSegmentedRow = 16384;
+constexpr int kRowSegments = 8;
+
+HOST_DEV int row_segments(int64_t columns) { return columns < kSegmentedRow ? 1 : kRowSegments; }
+// Of all segments but the last, which is shorter; each begins at a multiple of eight columns.
+HOST_DEV int64_t segment_columns(int64_t columns) {
+  const int64_t share = columns < kSegmentedRow ? columns : (columns + kRowSegments - 1) / kRowSegments;
+  return (share + 7) / 8 * 8;
+}
 
 // 2^y is 0 in float32 here. Exponents are raised to it, so that no product 0 * infinity arises.
 constexpr float kLeastExponent = -160.0f;
@@ -88,73 +102,122 @@ DEV void add_to_part(RowPart& part, const Pack<float> (&x)[fours], float factor)
   }
 }
 
-// One value of each kind for each warp.
-struct RowScratch {
-  float largest[kRowBlock / 32];
-  double sum[kRowBlock / 32];
-  double moment[kRowBlock / 32];
-};
-
-// Brings the parts of the block's threads together; every thread calls it and receives the row. The scratch may be used
-// again after the next barrier.
-template <int threads>
-DEV RowStatistics join_parts(const RowPart& part, double temperature, RowScratch* scratch) {
-  constexpr int warps = threads / 32;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  RowStatistics row;
-  row.largest = warp_max(part.largest);
-  if constexpr (warps > 1) {
-    if (threadIdx.x % 32 == 0) scratch->largest[warp] = row.largest;
-    __syncthreads();
-    row.largest = scratch->largest[0];
-    for (int i = 1; i < warps; ++i) row.largest = fmaxf(row.largest, scratch->largest[i]);
-  }
-  // Beyond this exp is 0; a thread without logits is as far below as floats go.
-  double shift = (static_cast<double>(part.largest) - row.largest) / temperature;
-  if (shift < -2000.0) shift = -2000.0;
-  const double scale = shift == 0 ? 1.0 : exp(shift);
-  row.sum = scale * part.sum;
-  row.moment = scale * (0.6931471805599453 * part.moment + shift * part.sum);
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
-    row.sum += __shfl_xor_sync(kFullWarp, row.sum, lanes);
-    row.moment += __shfl_xor_sync(kFullWarp, row.moment, lanes);
-  }
-  if constexpr (warps > 1) {
-    if (threadIdx.x % 32 == 0) {
-      scratch->sum[warp] = row.sum;
-      scratch->moment[warp] = row.moment;
-    }
-    __syncthreads();
-    row.sum = row.moment = 0;
-    for (int i = 0; i < warps; ++i) {
-      row.sum += scratch->sum[i];
-      row.moment += scratch->moment[i];
-    }
-  }
-  if (!(row.sum > 0)) row.sum = NAN;  // nothing but -infinity
-  return row;
-}
-
-// Statistics of x[columns] by a block of `threads`. Thread t has the logits 4 (t + threads k) and the three after it.
-template <int threads, bool wide, class T>
-DEV RowStatistics row_statistics(const T* x, int64_t columns, double temperature, float factor, RowScratch* scratch) {
-  constexpr int fours = 4;
+// What a thread of a block of `threads` finds in the columns [begin, end) of a row: it has 4 (t + threads k) from begin on
+// and the three after. load(i) gives four logits from column i, load(i, left) those of them that are among the `left`
+// that there are (perhaps none), and -infinity.
+template <int threads, class Load>
+DEV RowPart segment_part(int64_t begin, int64_t end, float factor, Load&& load) {
   constexpr int64_t step = 4 * threads;
   RowPart part;
-  int64_t i = 4 * static_cast<int64_t>(threadIdx.x);
-  int64_t begin = 0;
-  for (; begin + fours * step <= columns; begin += fours * step, i += fours * step) {
-    Pack<float> several[fours];
-#pragma unroll
-    for (int k = 0; k < fours; ++k) several[k] = load_four<wide>(x + i + k * step);
-    add_to_part(part, several, factor);
+  int64_t i = begin + 4 * static_cast<int64_t>(threadIdx.x);
+  for (; begin + 4 * step <= end; begin += 4 * step, i += 4 * step) {
+    const Pack<float> fours[4] = {load(i), load(i + step), load(i + 2 * step), load(i + 3 * step)};
+    add_to_part(part, fours, factor);
   }
-  for (; i < columns; i += step) {
-    const Pack<float> one[1] = {load_four<wide>(x + i, columns - i, -INFINITY)};
-    add_to_part(part, one, factor);
+  for (; begin < end; begin += 2 * step, i += 2 * step) {
+    const Pack<float> fours[2] = {load(i, end - i), load(i + step, end - i - step)};
+    add_to_part(part, fours, factor);
   }
-  return join_parts<threads>(part, temperature, scratch);
+  return part;
+}
+
+// A part of a row, brought together from several threads.
+struct RowPiece {
+  float largest;  // logit
+  double sum;     // of exp((x - largest) / temperature)
+  double moment;  // of the same times (x - largest) / temperature
+};
+
+// Sums over `lanes` neighbouring lanes, to all of them. The products before are rounded by themselves (__dmul_rn): fused
+// with the first sum, the two lanes of a pair would get different bits.
+DEV void add_over_lanes(RowPiece& piece, int lanes) {
+  for (int apart = lanes / 2; apart > 0; apart /= 2) {
+    piece.sum += __shfl_xor_sync(kFullWarp, piece.sum, apart);
+    piece.moment += __shfl_xor_sync(kFullWarp, piece.moment, apart);
+  }
+}
+
+// Every lane of the warp calls it and receives the warp's piece.
+DEV RowPiece warp_piece(const RowPart& part, float factor) {
+  RowPiece piece;
+  piece.largest = warp_max(part.largest);
+  const float shift = row_exponent(part.largest, piece.largest, factor);
+  const float scale = exp2f(shift);
+  piece.sum = __fmul_rn(scale, part.sum);
+  piece.moment = __dmul_rn(0.6931471805599453, __fmul_rn(scale, fmaf(shift, part.sum, part.moment)));
+  add_over_lanes(piece, 32);
+  return piece;
+}
+
+// The piece that `count` neighbouring lanes have together; count is a power of two, and every lane of the warp calls it.
+DEV RowPiece join_pieces(const RowPiece& mine, int count, double temperature) {
+  RowPiece piece;
+  piece.largest = mine.largest;
+  for (int apart = count / 2; apart > 0; apart /= 2)
+    piece.largest = fmaxf(piece.largest, __shfl_xor_sync(kFullWarp, piece.largest, apart));
+  // Beyond this exp is 0; a piece of nothing but -infinity is as far below as floats go.
+  double shift = (static_cast<double>(mine.largest) - piece.largest) / temperature;
+  if (shift < -2000.0) shift = -2000.0;
+  const double scale = shift == 0 ? 1.0 : exp(shift);
+  piece.sum = __dmul_rn(scale, mine.sum);
+  piece.moment = __dmul_rn(scale, fma(shift, mine.sum, mine.moment));
+  add_over_lanes(piece, count);
+  return piece;
+}
+
+DEV RowStatistics statistics_of(const RowPiece& row) {
+  return {row.largest, row.sum > 0 ? row.sum : static_cast<double>(NAN), row.moment};
+}
+
+// What the warps of a block leave for each other; a warp alone needs nothing.
+template <int threads>
+struct RowScratch {
+  RowPiece warps[kRowSegments][threads / 32];
+  RowPiece segments[kRowSegments];
+};
+template <>
+struct RowScratch<32> {};
+
+// After the warps' pieces of `count` segments and a barrier: makes the pieces of the segments.
+template <int threads>
+DEV void join_warps(RowScratch<threads>* scratch, int count, double temperature) {
+  constexpr int warps = threads / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int segment = static_cast<int>(threadIdx.x) / 32;
+  static_assert(warps >= kRowSegments && warps <= 32);
+  if (segment >= count) return;
+  const RowPiece piece = join_pieces(scratch->warps[segment][lane % warps], warps, temperature);
+  if (lane == 0) scratch->segments[segment] = piece;
+}
+
+// Statistics of x[columns] by a block of `threads`; every thread receives them. The scratch may be used again after the
+// next barrier.
+template <int threads, bool wide, class T>
+DEV RowStatistics row_statistics(const T* x, int64_t columns, double temperature, float factor,
+                                 RowScratch<threads>* scratch) {
+  struct Load {
+    const T* x;
+    DEV Pack<float> operator()(int64_t i) const { return load_four<wide>(x + i); }
+    DEV Pack<float> operator()(int64_t i, int64_t left) const { return load_four<wide>(x + i, left, -INFINITY); }
+  };
+  const Load load{x};
+  if constexpr (threads == 32) {
+    return statistics_of(warp_piece(segment_part<threads>(0, columns, factor, load), factor));
+  } else {
+    const int segments = row_segments(columns);
+    const int64_t length = segment_columns(columns);
+    for (int s = 0; s < segments; ++s) {
+      const int64_t begin = s * length;
+      const RowPiece piece =
+          warp_piece(segment_part<threads>(begin, min(begin + length, columns), factor, load), factor);
+      if (threadIdx.x % 32 == 0) scratch->warps[s][threadIdx.x / 32] = piece;
+    }
+    __syncthreads();
+    join_warps(scratch, segments, temperature);
+    __syncthreads();
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    return statistics_of(join_pieces(scratch->segments[lane % segments], segments, temperature));
+  }
 }
 
 // run(threads, wide) with both as constants: the threads of a row of this length are the same in every kernel.

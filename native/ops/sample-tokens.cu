@@ -281,7 +281,7 @@ DEV DrawnToken draw_token(const SampleArguments& a, const SampleRow& row, const 
 template <int threads, bool wide>
 KERNEL(threads)
 sample_tokens_kernel(SampleArguments a) {
-  SHARED(RowScratch, statistics_scratch, 1);
+  SHARED(RowScratch<threads>, statistics_scratch, 1);
   SHARED(SampleScratch, scratch, 1);
   for (int64_t r = blockIdx.x; r < a.rows; r += gridDim.x) {
     const float* x = a.logits + r * a.stride;

@@ -16,7 +16,7 @@ template <class T, int threads, bool wide>
 KERNEL(threads)
 token_log_prob_forward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
                               double temperature, float factor, float* log_probs, float* entropy, FaultSink faults) {
-  SHARED(RowScratch, scratch, 1);
+  SHARED(RowScratch<threads>, scratch, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const T* x = logits + r * stride;
     const RowStatistics row = row_statistics<threads, wide>(x, columns, temperature, factor, scratch);
@@ -31,23 +31,35 @@ token_log_prob_forward_kernel(const T* logits, int64_t stride, const int32_t* to
   }
 }
 
+// What the second walk over a row needs: logit x becomes 2^y scale, that of the token `chosen`.
+struct TokenGradient {
+  float scale, chosen;
+};
+
 // Each thread writes what it has read itself, so that grad_logits may be logits.
 template <class T, int threads, bool wide>
-KERNEL(threads)
+KERNEL(threads, threads == 32 ? 16 : 2)
 token_log_prob_backward_kernel(const T* logits, int64_t stride, const int32_t* tokens, int64_t rows, int64_t columns,
                                double temperature, float factor, const float* grad_log_probs, T* grad_logits,
                                int64_t grad_stride, FaultSink faults) {
   constexpr int64_t step = 4 * threads;
-  SHARED(RowScratch, scratch, 1);
+  SHARED(RowScratch<threads>, scratch, 1);
+  SHARED(TokenGradient, shared_gradient, 1);
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const T* x = logits + r * stride;
     T* out = grad_logits + r * grad_stride;
     const RowStatistics row = row_statistics<threads, wide>(x, columns, temperature, factor, scratch);
     const int64_t token = ld(tokens + r);
-    const double g = ld(grad_log_probs + r);
-    const bool known = token >= 0 && token < columns;
-    if (!known && threadIdx.x == 0) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
-    const float scale = known ? static_cast<float>(-g / temperature / row.sum) : NAN;
+    if (threadIdx.x == 0) {
+      const bool known = token >= 0 && token < columns;
+      if (!known) leave_fault(faults, FaultKind::token, r, static_cast<int32_t>(token), columns);
+      const double g = known ? static_cast<double>(ld(grad_log_probs + r)) : NAN;
+      const double log_prob = known ? row_log_prob(row, to_float(ld(x + token)), temperature) : NAN;
+      *shared_gradient = {static_cast<float>(-g / temperature / row.sum),
+                          static_cast<float>(-g * expm1(log_prob) / temperature)};
+    }
+    __syncthreads();
+    const TokenGradient gradient = *shared_gradient;
     const int64_t first = 4 * static_cast<int64_t>(threadIdx.x);
     for (int64_t i = first + (columns - 1) / step * step; i >= first; i -= step) {
       const int64_t left = columns - i;
@@ -55,11 +67,8 @@ token_log_prob_backward_kernel(const T* logits, int64_t stride, const int32_t* t
       Pack<float> four = load_four<wide>(x + i, left, 0.0f);
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const float logit = four.at[j];
-        four.at[j] = exp2f(row_exponent(logit, row.largest, factor)) * scale;
-        if (i + j == token) {
-          four.at[j] = static_cast<float>(-g * expm1(row_log_prob(row, logit, temperature)) / temperature);
-        }
+        const float value = exp2f(row_exponent(four.at[j], row.largest, factor)) * gradient.scale;
+        four.at[j] = i + j == token ? gradient.chosen : value;
       }
       store_four<wide>(out + i, left, four);
     }

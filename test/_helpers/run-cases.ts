@@ -8,6 +8,7 @@ import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
 import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits, type Tolerance } from './compare.js'
+import { withEnvironment } from './environment.js'
 import { Guarded } from './guarded.js'
 import type { OpDevices } from './op-devices.js'
 
@@ -50,18 +51,6 @@ export function exporting(
   })
 }
 
-/** Runs `body` with EMULATOR_SCHEDULE set: for serial tests, since it counts for every device of the process. */
-async function withOrder(order: string, body: () => Promise<void>): Promise<void> {
-  const before = process.env.EMULATOR_SCHEDULE
-  process.env.EMULATOR_SCHEDULE = order
-  try {
-    await body()
-  } finally {
-    if (before === undefined) delete process.env.EMULATOR_SCHEDULE
-    else process.env.EMULATOR_SCHEDULE = before
-  }
-}
-
 /** One test for each case, and one of the small cases with the emulator's threads in another order. */
 export function testCases(
   test: TestFn,
@@ -94,7 +83,7 @@ export function testCases(
     t.true(small.length > 0, 'no case is small enough')
     for (const { device, label } of devices.all.filter(({ isa }) => isa === 'emulated')) {
       for (const order of otherOrders) {
-        await withOrder(order, async () => {
+        await withEnvironment({ EMULATOR_SCHEDULE: order }, async () => {
           for (const oneCase of small) {
             const i = cases.indexOf(oneCase)
             const inputs = oneCase.make(new CounterRandom(1, 'case', i))

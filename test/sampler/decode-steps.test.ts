@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { Device, Policy } from '../../lib/index.js'
 import { testDeviceNames } from '../_helpers/emulator.js'
+import { withEnvironment } from '../_helpers/environment.js'
 import { temporaryFolder } from '../_helpers/folders.js'
 import { randomTokens, tinyPolicies } from '../_helpers/policies.js'
 
@@ -31,12 +32,9 @@ emulatedTest(
     await using policy = await Policy.create(tinyPolicies.qwen2, { device, seed: 7 })
     // Prefill and the first steps fill the caches of memory.
     const options = { maxTokens: 12, temperature: 1, seed: 1, stopTokens: [] }
-    process.env.EMULATOR_CALLS = file
-    try {
-      await policy.sample([randomTokens(7, 1), randomTokens(11, 2)], options)
-    } finally {
-      delete process.env.EMULATOR_CALLS
-    }
+    await withEnvironment({ EMULATOR_CALLS: file }, () =>
+      policy.sample([randomTokens(7, 1), randomTokens(11, 2)], options),
+    )
     const calls = (await readFile(file, 'utf8')).trimEnd().split('\n')
     const steps = stepsOf(calls)
     t.is(steps.length, 12)
