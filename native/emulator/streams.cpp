@@ -152,8 +152,8 @@ cudaError_t enqueue_kernel(const Shape& shape, Call call) {
            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, wrong);
     return remember(cudaErrorInvalidConfiguration);
   }
-  note_call("launch %s grid %u %u %u block %u %u %u shared %zu cluster %u", call.name, shape.grid.x, shape.grid.y, shape.grid.z,
-            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, shape.cluster);
+  note_call("launch %s grid %u %u %u block %u %u %u shared %zu cluster %u", call.name, shape.grid.x, shape.grid.y,
+            shape.grid.z, shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, shape.cluster);
   // As on a device, the launch itself succeeds: whoever waits finds the error.
   if (inject_fault(call)) return cudaSuccess;
   enqueue(shape.stream, [shape, call = std::move(call)] { run_grid(shape, call); });

@@ -1,5 +1,5 @@
-// What kernels over rows of float32 or bfloat16 share: four neighbouring elements at a time, whatever their alignment,
-// computed with as float32; grids; the element type that the arguments ask for.
+// What kernels over rows of float32 or bfloat16 share: sixteen bytes or four neighbouring elements at a time, whatever
+// their alignment, computed with as float32; grids; the element type that the arguments ask for.
 #pragma once
 
 #include "../core/context.h"
@@ -25,6 +25,12 @@ static inline bool rows_aligned(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.data) % bytes == 0 && (t.row_stride % 4 == 0 || t.shape[0] <= 1);
 }
 
+// The same of sixteen bytes, whatever the element.
+static inline bool packs_aligned(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 &&
+         (t.row_stride * dtype_bytes(t.dtype) % 16 == 0 || t.shape[0] <= 1);
+}
+
 // The dtype of activations, as the first of them has it: bfloat16, or else float32 is what the others must be.
 static inline DType activation_dtype(const Tensor& t) { return t.dtype == DType::bf16 ? DType::bf16 : DType::f32; }
 // run(T()) where T is the element type of activations.
@@ -38,42 +44,91 @@ static inline void for_activation(DType dtype, Run&& run) {
 DEV int64_t grid_thread() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 DEV int64_t grid_step() { return int64_t{gridDim.x} * blockDim.x; }
 
-// p[0 .. 3] by one instruction where `wide` says that p is a multiple of 16 bytes, else by four.
+// The pieces of all rows, `pieces` of each, that one thread of the grid takes: by one division, not one a piece.
+struct GridPieces {
+  int64_t row, piece;
+  DEV explicit GridPieces(int64_t pieces) : pieces_(pieces) {
+    const int64_t first = grid_thread();
+    row = first / pieces;
+    piece = first - row * pieces;
+    row_step_ = grid_step() / pieces;
+    piece_step_ = grid_step() - row_step_ * pieces;
+  }
+  DEV void next() {
+    row += row_step_;
+    piece += piece_step_;
+    if (piece < pieces_) return;
+    piece -= pieces_;
+    ++row;
+  }
+
+ private:
+  int64_t pieces_, row_step_, piece_step_;
+};
+
+HOST_DEV int64_t pieces_of(int64_t columns, int size) { return (columns + size - 1) / size; }
+
+// The first `count` elements of the sixteen bytes at p (all when there are more) by one instruction where `wide` says that
+// p is a multiple of 16 bytes and all are wanted; the others are `nothing`, or are not written.
+template <bool wide, class T>
+DEV Pack<T> load_pack(const T* p, int64_t count, T nothing) {
+  if (wide && count >= Pack<T>::size) return ld128(p);
+  Pack<T> pack;
+#pragma unroll
+  for (int j = 0; j < Pack<T>::size; ++j) pack.at[j] = j < count ? ld(p + j) : nothing;
+  return pack;
+}
+template <bool wide, class T>
+DEV void store_pack(T* p, int64_t count, const Pack<T>& pack) {
+  if (wide && count >= Pack<T>::size) return st128(p, pack);
+#pragma unroll
+  for (int j = 0; j < Pack<T>::size; ++j) {
+    if (j < count) st(p + j, pack.at[j]);
+  }
+}
+
+// Those of float32 or bfloat16 as float32.
+template <class T>
+struct Floats {
+  static constexpr int size = Pack<T>::size;
+  float at[size];
+};
+template <bool wide, class T>
+DEV Floats<T> load_floats(const T* p, int64_t count) {
+  const Pack<T> pack = load_pack<wide>(p, count, T(0.0f));
+  Floats<T> floats;
+#pragma unroll
+  for (int j = 0; j < Floats<T>::size; ++j) floats.at[j] = to_float(pack.at[j]);
+  return floats;
+}
+template <bool wide, class T>
+DEV void store_floats(T* p, int64_t count, const Floats<T>& floats) {
+  Pack<T> pack;
+#pragma unroll
+  for (int j = 0; j < Floats<T>::size; ++j) pack.at[j] = from_float<T>(floats.at[j]);
+  store_pack<wide>(p, count, pack);
+}
+
+// p[0 .. 3] of four bytes each.
 template <bool wide, class T>
 DEV Pack<T> load_four(const T* p) {
   static_assert(sizeof(T) == 4);
-  if constexpr (wide) {
-    return ld128(p);
-  } else {
-    return Pack<T>{{ld(p), ld(p + 1), ld(p + 2), ld(p + 3)}};
-  }
+  return load_pack<wide>(p, 4, T{});
 }
 template <bool wide, class T>
 DEV void store_four(T* p, const Pack<T>& four) {
   static_assert(sizeof(T) == 4);
-  if constexpr (wide) {
-    st128(p, four);
-  } else {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) st(p + j, four.at[j]);
-  }
+  store_pack<wide>(p, 4, four);
 }
-// The first `count` of p[0 .. 3] (all when there are more); the others are `nothing`, or are not written.
 template <bool wide, class T>
 DEV Pack<T> load_four(const T* p, int64_t count, T nothing) {
-  if (count >= 4) return load_four<wide>(p);
-  Pack<T> four;
-#pragma unroll
-  for (int j = 0; j < 4; ++j) four.at[j] = j < count ? ld(p + j) : nothing;
-  return four;
+  static_assert(sizeof(T) == 4);
+  return load_pack<wide>(p, count, nothing);
 }
 template <bool wide, class T>
 DEV void store_four(T* p, int64_t count, const Pack<T>& four) {
-  if (count >= 4) return store_four<wide>(p, four);
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (j < count) st(p + j, four.at[j]);
-  }
+  static_assert(sizeof(T) == 4);
+  store_pack<wide>(p, count, four);
 }
 
 // The same for bfloat16, in eight bytes and as float32.

@@ -70,16 +70,15 @@ template <class T, bool wide>
 KERNEL(kAddBlock)
 add_rows_kernel(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* out, int64_t out_stride, int64_t rows,
                 int64_t columns) {
-  const int64_t fours = (columns + 3) / 4;
-  for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
-    const int64_t row = rows == 1 ? 0 : i / fours;
-    const int64_t column = 4 * (i - row * fours);
+  constexpr int size = Floats<T>::size;
+  for (GridPieces at(pieces_of(columns, size)); at.row < rows; at.next()) {
+    const int64_t column = at.piece * size;
     const int64_t left = columns - column;
-    auto sum = load_four<wide>(a + row * a_stride + column, left, 0.0f);
-    const auto other = load_four<wide>(b + row * b_stride + column, left, 0.0f);
+    auto sum = load_floats<wide>(a + at.row * a_stride + column, left);
+    const auto other = load_floats<wide>(b + at.row * b_stride + column, left);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) sum.at[j] += other.at[j];
-    store_four<wide>(out + row * out_stride + column, left, sum);
+    for (int j = 0; j < size; ++j) sum.at[j] += other.at[j];
+    store_floats<wide>(out + at.row * out_stride + column, left, sum);
   }
 }
 
@@ -129,8 +128,10 @@ void add_rows(Context& context, Tensor a, Tensor b, Tensor out) {
   const int64_t rows = flat ? 1 : a.shape[0];
   const int64_t columns = flat ? a.size() : a.shape[1];
   if (flat) a.shape[0] = b.shape[0] = out.shape[0] = 1;
-  const bool wide = rows_aligned(a) && rows_aligned(b) && rows_aligned(out);
-  const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kAddBlock)), dim3(kAddBlock), 0, stream_of(context));
+  const bool wide = packs_aligned(a) && packs_aligned(b) && packs_aligned(out);
+  const int size = static_cast<int>(16 / dtype_bytes(dtype));
+  const Launch how(dim3(blocks_for(rows * pieces_of(columns, size), kAddBlock)), dim3(kAddBlock), 0,
+                   stream_of(context));
   for_activation(dtype, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {

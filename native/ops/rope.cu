@@ -18,15 +18,15 @@ template <class T, bool wide>
 KERNEL(kRopeBlock)
 rope_kernel(T* x, int64_t stride, const int32_t* positions, const float* cosine, const float* sine, int64_t table_rows,
             int64_t rows, int64_t heads, int64_t half, float sign, FaultSink faults) {
-  const int64_t fours = (half + 3) / 4;
-  for (int64_t i = grid_thread(); i < rows * heads * fours; i += grid_step()) {
-    const int64_t row = i / (heads * fours);
-    const int64_t place = i - row * (heads * fours);
-    const int64_t head = place / fours;
+  const auto fours = static_cast<uint32_t>(pieces_of(half, 4));
+  for (GridPieces at(heads * fours); at.row < rows; at.next()) {
+    const int64_t row = at.row;
+    const auto place = static_cast<uint32_t>(at.piece);
+    const uint32_t head = place / fours;
     const int64_t pair = 4 * (place - head * fours);
     const int64_t left = half - pair;
     const int64_t position = ld(positions + row);
-    T* p = x + row * stride + head * 2 * half + pair;
+    T* p = x + row * stride + int64_t{head} * 2 * half + pair;
     Pack<float> first{{NAN, NAN, NAN, NAN}};
     Pack<float> second = first;
     if (position >= 0 && position < table_rows) {
@@ -62,7 +62,7 @@ void rope(Context& context, Tensor x, Tensor positions, Tensor cosine, Tensor si
 
   const int64_t heads = x.shape[1] / (2 * half);
   const bool wide = half % 4 == 0 && rows_aligned(x) && rows_aligned(cosine) && rows_aligned(sine);
-  const int64_t items = x.shape[0] * heads * ((half + 3) / 4);
+  const int64_t items = x.shape[0] * heads * pieces_of(half, 4);
   const Launch how(dim3(blocks_for(items, kRopeBlock)), dim3(kRopeBlock), 0, stream_of(context));
   for_activation(x.dtype, [&](auto element) {
     using T = decltype(element);

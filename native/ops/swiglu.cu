@@ -1,4 +1,4 @@
-// swiglu on CUDA: each thread four neighbouring columns of a row. See swiglu.h.
+// swiglu on CUDA: each thread sixteen bytes of neighbouring columns of a row. See swiglu.h.
 #include "swiglu.h"
 
 #include "cuda-rows.cuh"
@@ -35,17 +35,16 @@ DEV void swiglu_gradients(float grad_out, float& gate, float& up) {
 template <class T, bool wide>
 KERNEL(kSwigluBlock)
 swiglu_forward_kernel(const T* gate_up, int64_t stride, T* out, int64_t out_stride, int64_t rows, int64_t columns) {
-  const int64_t fours = (columns + 3) / 4;
-  for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
-    const int64_t row = i / fours;
-    const int64_t column = 4 * (i - row * fours);
+  constexpr int size = Floats<T>::size;
+  for (GridPieces at(pieces_of(columns, size)); at.row < rows; at.next()) {
+    const int64_t column = at.piece * size;
     const int64_t left = columns - column;
-    const T* gate = gate_up + row * stride + column;
-    auto g = load_four<wide>(gate, left, 0.0f);
-    const auto u = load_four<wide>(gate + columns, left, 0.0f);
+    const T* gate = gate_up + at.row * stride + column;
+    auto g = load_floats<wide>(gate, left);
+    const auto u = load_floats<wide>(gate + columns, left);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) g.at[j] = swiglu_value(g.at[j], u.at[j]);
-    store_four<wide>(out + row * out_stride + column, left, g);
+    for (int j = 0; j < size; ++j) g.at[j] = swiglu_value(g.at[j], u.at[j]);
+    store_floats<wide>(out + at.row * out_stride + column, left, g);
   }
 }
 
@@ -53,20 +52,19 @@ template <class T, bool wide>
 KERNEL(kSwigluBlock)
 swiglu_backward_kernel(const T* grad_out, int64_t grad_out_stride, const T* gate_up, int64_t stride, T* grad,
                        int64_t grad_stride, int64_t rows, int64_t columns) {
-  const int64_t fours = (columns + 3) / 4;
-  for (int64_t i = grid_thread(); i < rows * fours; i += grid_step()) {
-    const int64_t row = i / fours;
-    const int64_t column = 4 * (i - row * fours);
+  constexpr int size = Floats<T>::size;
+  for (GridPieces at(pieces_of(columns, size)); at.row < rows; at.next()) {
+    const int64_t column = at.piece * size;
     const int64_t left = columns - column;
-    const T* gate = gate_up + row * stride + column;
-    auto g = load_four<wide>(gate, left, 0.0f);
-    auto u = load_four<wide>(gate + columns, left, 0.0f);
-    const auto upstream = load_four<wide>(grad_out + row * grad_out_stride + column, left, 0.0f);
+    const T* gate = gate_up + at.row * stride + column;
+    auto g = load_floats<wide>(gate, left);
+    auto u = load_floats<wide>(gate + columns, left);
+    const auto upstream = load_floats<wide>(grad_out + at.row * grad_out_stride + column, left);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) swiglu_gradients(upstream.at[j], g.at[j], u.at[j]);
-    T* to = grad + row * grad_stride + column;
-    store_four<wide>(to, left, g);
-    store_four<wide>(to + columns, left, u);
+    for (int j = 0; j < size; ++j) swiglu_gradients(upstream.at[j], g.at[j], u.at[j]);
+    T* to = grad + at.row * grad_stride + column;
+    store_floats<wide>(to, left, g);
+    store_floats<wide>(to + columns, left, u);
   }
 }
 
@@ -77,8 +75,9 @@ void swiglu_forward(Context& context, Tensor gate_up, Tensor out) {
   const int64_t columns = out.shape[1];
   check_matrix("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
-  const bool wide = columns % 4 == 0 && rows_aligned(gate_up) && rows_aligned(out);
-  const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kSwigluBlock)), dim3(kSwigluBlock), 0,
+  const int size = static_cast<int>(16 / dtype_bytes(dtype));
+  const bool wide = columns % size == 0 && packs_aligned(gate_up) && packs_aligned(out);
+  const Launch how(dim3(blocks_for(rows * pieces_of(columns, size), kSwigluBlock)), dim3(kSwigluBlock), 0,
                    stream_of(context));
   for_activation(dtype, [&](auto element) {
     using T = decltype(element);
@@ -102,8 +101,10 @@ void swiglu_backward(Context& context, Tensor grad_out, Tensor gate_up, Tensor g
   check_matrix("swiglu", "gateUp", gate_up, dtype, rows, 2 * columns);
   check_matrix("swiglu", "gradGateUp", grad_gate_up, dtype, rows, 2 * columns);
   if (rows == 0 || columns == 0) return;
-  const bool wide = columns % 4 == 0 && rows_aligned(gate_up) && rows_aligned(grad_out) && rows_aligned(grad_gate_up);
-  const Launch how(dim3(blocks_for(rows * ((columns + 3) / 4), kSwigluBlock)), dim3(kSwigluBlock), 0,
+  const int size = static_cast<int>(16 / dtype_bytes(dtype));
+  const bool wide =
+      columns % size == 0 && packs_aligned(gate_up) && packs_aligned(grad_out) && packs_aligned(grad_gate_up);
+  const Launch how(dim3(blocks_for(rows * pieces_of(columns, size), kSwigluBlock)), dim3(kSwigluBlock), 0,
                    stream_of(context));
   for_activation(dtype, [&](auto element) {
     using T = decltype(element);
