@@ -168,6 +168,7 @@ export interface Native {
   linearLogProb(d: D, hidden: T, weight: T, tokens: T, temperature: number, logProbs: T, entropy: M): void
   linearPack(d: D, weight: T, packed: T): void
   linearPackedSize(d: D, n: number, k: number): number
+  linearSwigluForward(d: D, x: T, weight: T, packed: M, out: T): void
   linearPolicyLoss(
     d: D,
     hidden: T,
@@ -277,6 +278,7 @@ const names: Record<keyof Native, true> = {
   linearPack: true,
   linearPackedSize: true,
   linearPolicyLoss: true,
+  linearSwigluForward: true,
   logitsPolicyLoss: true,
   matmul: true,
   policyLoss: true,

@@ -21,6 +21,23 @@ function packedSize(weight: Tensor): number {
   return weight.dtype === 'float32' ? ops.linearPackedSize(handle, weight.rows, weight.columns) : 0
 }
 
+/**
+ * swiglu(x · weight^T): x [T, K], weight [2F, K] with the gate's rows before up's -> [T, F]. The bits of `linear` and `swiglu`
+ * one after the other, without their [T, 2F] between; nothing is kept for a backward pass.
+ */
+export function linearSwiglu(x: Tensor, weight: Parameter, packed?: Tensor): Tensor {
+  const w = weight.value
+  const dtype = activationDtype(w)
+  checkTensor('linearSwiglu', 'weight', w, dtype, [-1, -1])
+  if (w.rows % 2 !== 0) throw new RangeError(`linearSwiglu: expected an even number of rows, got ${w}`)
+  checkTensor('linearSwiglu', 'x', x, dtype, [-1, w.columns])
+  if (packed) checkTensor('linearSwiglu', 'packed', packed, 'float32', [packedSize(w)])
+  const { device } = x
+  const out = device.empty([x.rows, w.rows / 2], dtype)
+  device.ops.linearSwigluForward(device.handle, x.handle, w.handle, packed?.handle ?? null, out.handle)
+  return out
+}
+
 /** x [T, K] -> [T, N], float32 or bfloat16 as the weight is; gradients of weight and bias are float32. `residual` [T, N] is added. */
 export function linear(
   tape: Tape | undefined,

@@ -5,7 +5,7 @@ import { recompute } from '../autograd/tape.js'
 import { attention } from '../ops/attention.js'
 import { embedding } from '../ops/embedding.js'
 import { gatherRows } from '../ops/gather-rows.js'
-import { linear } from '../ops/linear.js'
+import { linear, linearSwiglu } from '../ops/linear.js'
 import { rmsNorm } from '../ops/rms-norm.js'
 import { type RopeTable, rope } from '../ops/rope.js'
 import { swiglu } from '../ops/swiglu.js'
@@ -121,8 +121,10 @@ function block(
   const { q, k, v } = rotatedHeads(tape, config, weights, qkv, positions, table)
   const attended = linear(tape, attend(q, k, v), weights.output, undefined, packed?.output)
   const second = rmsNorm(tape, attended, first.sum, weights.postAttentionNorm, eps)
-  const gateUp = linear(tape, second.out, weights.gateUp, undefined, packed?.gateUp)
-  const branch = linear(tape, swiglu(tape, gateUp), weights.down, undefined, packed?.down)
+  const inner = tape
+    ? swiglu(tape, linear(tape, second.out, weights.gateUp, undefined, packed?.gateUp))
+    : linearSwiglu(second.out, weights.gateUp, packed?.gateUp)
+  const branch = linear(tape, inner, weights.down, undefined, packed?.down)
   return { branch, stream: second.sum }
 }
 

@@ -51,6 +51,15 @@ struct Tensor {
   LUFFY_INLINE float* row(int64_t i) const { return f32() + i * row_stride; }
 };
 
+// Rows [begin, begin + count) of a vector or matrix; nothing of an argument that was not given.
+LUFFY_INLINE Tensor rows_of(const Tensor& t, int64_t begin, int64_t count) {
+  if (!t) return t;
+  Tensor part = t;
+  part.data = static_cast<char*>(t.data) + begin * t.row_stride * dtype_bytes(t.dtype);
+  part.shape[0] = count;
+  return part;
+}
+
 // What an op demands of an argument; throws with the op, the argument, what was expected and what came.
 // `-1` in a shape means any size. Missing optional tensors pass `check_optional`.
 void check_vector(const char* op, const char* name, const Tensor& t, DType dtype, int64_t size);

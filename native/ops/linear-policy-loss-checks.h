@@ -23,15 +23,6 @@ LUFFY_INLINE int64_t rows_per_chunk(int64_t rows, int64_t words, int64_t floats)
   return (even + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
 }
 
-// Rows [begin, begin + count) of a vector or matrix; nothing of an argument that was not given.
-LUFFY_INLINE Tensor rows_of(const Tensor& t, int64_t begin, int64_t count) {
-  if (!t) return t;
-  Tensor part = t;
-  part.data = static_cast<char*>(t.data) + begin * t.row_stride * dtype_bytes(t.dtype);
-  part.shape[0] = count;
-  return part;
-}
-
 // `dtype` is that of hidden and weight.
 LUFFY_INLINE void check_linear_log_prob(const char* op, const Tensor& hidden, const Tensor& weight,
                                         const Tensor& tokens, double temperature, const Tensor& log_probs,

@@ -3,6 +3,7 @@
 
 #include "linear.h"
 #include "matmul-product.h"
+#include "swiglu.h"
 
 namespace luffy {
 namespace LUFFY_BACKEND {
@@ -22,6 +23,33 @@ LUFFY_INLINE ProductOf<T, T> linear_forward_product(const Tensor& x, const Tenso
   set_operands(product, x, false, weight, BLayout::columns, out);
   product.bias = static_cast<const T*>(bias.data);
   return product;
+}
+
+LUFFY_INLINE void check_linear_swiglu(const Tensor& x, const Tensor& weight, const Tensor& out, DType dtype) {
+  check_rows("linear-swiglu", "weight", weight, dtype, -1, -1);
+  LUFFY_CHECK(weight.shape[0] % 2 == 0, "linear-swiglu: weight has %lld rows, expected as many of gate as of up",
+              static_cast<long long>(weight.shape[0]));
+  check_rows("linear-swiglu", "x", x, dtype, -1, weight.shape[1]);
+  check_matrix("linear-swiglu", "out", out, dtype, x.shape[0], weight.shape[0] / 2);
+}
+
+// linear and swiglu one after the other, so many rows at a time that gateUp stays small.
+LUFFY_INLINE void linear_swiglu_by_parts(Context& context, const Tensor& x, const Tensor& weight, const Tensor& packed,
+                                         const Tensor& out) {
+  constexpr int64_t kRows = 512;
+  const int64_t rows = out.shape[0];
+  const int64_t most = rows < kRows ? rows : kRows;
+  Tensor gate_up = out;
+  gate_up.shape[1] = gate_up.row_stride = weight.shape[0];
+  gate_up.data = context.scratch_bytes(static_cast<size_t>(most * weight.shape[0] * dtype_bytes(out.dtype)));
+  const Context::ScratchMark mark = context.scratch_mark();
+  for (int64_t begin = 0; begin < rows; begin += most) {
+    const int64_t count = rows - begin < most ? rows - begin : most;
+    gate_up.shape[0] = count;
+    linear_forward(context, rows_of(x, begin, count), weight, packed, Tensor{}, Tensor{}, gate_up);
+    swiglu_forward(context, gate_up, rows_of(out, begin, count));
+    context.scratch_release(mark);
+  }
 }
 
 template <class T>

@@ -76,6 +76,11 @@ void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Te
   if (residual) add_rows(context, out, residual, out);
 }
 
+void linear_swiglu_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor out) {
+  check_linear_swiglu(x, weight, out, DType::f32);
+  linear_swiglu_by_parts(context, x, weight, packed, out);
+}
+
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {
   run_product(context, linear_input_product<float>(grad_out, weight, grad_x, accumulate));
 }

@@ -95,6 +95,11 @@ void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Te
   if (residual) add_rows(context, out, residual, out);
 }
 
+void linear_swiglu_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor out) {
+  check_linear_swiglu(x, weight, out, activation_dtype(weight));
+  linear_swiglu_by_parts(context, x, weight, packed, out);
+}
+
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {
   if (weight.dtype == DType::bf16)
     return run_product(context, linear_input_product<bf16>(grad_out, weight, grad_x, accumulate));

@@ -2,6 +2,8 @@
 //
 //   forward          out =      (bit-equal with and without `packed`; bias, then residual are added, each when given; in bfloat16 the sum is
 //                    rounded once, after them)
+//   swiglu_forward   out[T,F] = swiglu(x · weight[2F,K]^T), with the bits of linear and swiglu one after the other; nothing is
+//                    saved for a backward pass. In bfloat16 the sums are rounded before swiglu, as those two do.
 //   backward_input   gradX[T,K]  = gradOut[T,N] · weight[N,K]         (+= when accumulate)
 //   backward_weight  gradWeight[N,K] += gradOut^T · x;  gradBias[N] += column sums of gradOut, when given
 //   pack             a copy of weight in the order the product reads it, for weights that stay the same over many
@@ -19,6 +21,7 @@ namespace LUFFY_BACKEND {
 
 void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed /* optional */, Tensor bias /* optional */,
                     Tensor residual /* optional */, Tensor out);
+void linear_swiglu_forward(Context& context, Tensor x, Tensor weight, Tensor packed /* optional */, Tensor out);
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate);
 void linear_backward_weight(Context& context, Tensor grad_out, Tensor x, Tensor grad_weight,
                             Tensor grad_bias /* optional */);

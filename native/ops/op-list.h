@@ -45,6 +45,7 @@
   X(linear_log_prob)         \
   X(linear_pack)             \
   X(linear_policy_loss)      \
+  X(linear_swiglu_forward)   \
   X(logits_policy_loss)      \
   X(matmul)                  \
   X(policy_loss)             \

@@ -1,6 +1,6 @@
 // Cases of linear: out = x W^T + bias, forward (packed or not) and both halves of the backward pass.
 import { packWeight } from '../../lib/ops/linear.js'
-import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
+import { type Bfloat16Case, bfloat16Case, toBfloat16 } from './bfloat16.js'
 import { dataOf, normal, type OpCase } from './case.js'
 
 export interface LinearSizes {
@@ -61,6 +61,41 @@ export function forwardCase(sizes: LinearSizes & { packed?: boolean }): OpCase {
         }
       }
       return { out }
+    },
+  }
+}
+
+const silu = (x: number) => x / (1 + Math.exp(-x))
+
+/** linear and swiglu in one; `rounded` makes the gate and up of the reference what a dtype can hold. */
+export function swigluCase(
+  { t, f, k, packed = false }: { t: number; f: number; k: number; packed?: boolean },
+  rounded = (x: number) => x,
+): OpCase {
+  return {
+    name: `swiglu ${t}x${f}x${k}${packed ? ', packed' : ''}`,
+    flops: 4 * t * f * k,
+    bytes: 4 * (t * k + 2 * f * k + t * f),
+    make: random => ({ x: normal(random, [t, k]), weight: normal(random, [2 * f, k]) }),
+    outputs: { out: { shape: [t, f] } },
+    prepare(_device, tensors) {
+      if (packed) tensors.packed = packWeight(tensors.weight!)
+    },
+    enqueue: ({ ops, handle }, { x, weight, packed, out }) =>
+      ops.linearSwigluForward(handle, x!.handle, weight!.handle, packed?.handle ?? null, out!.handle),
+    reference(inputs) {
+      const [x, w] = [dataOf(inputs, 'x'), dataOf(inputs, 'weight')]
+      const sum = (i: number, j: number) => {
+        let sum = 0
+        for (let p = 0; p < k; p++) sum += x[i * k + p]! * w[j * k + p]!
+        return rounded(sum)
+      }
+      return {
+        out: Float64Array.from({ length: t * f }, (_, at) => {
+          const [i, j] = [Math.floor(at / f), at % f]
+          return silu(sum(i, j)) * sum(i, f + j)
+        }),
+      }
     },
   }
 }
@@ -159,6 +194,12 @@ export const cases: readonly OpCase[] = [
   forwardCase({ t: 70_001, n: 3, k: 5, bias: true }),
   backwardInputCase({ t: 70_001, n: 3, k: 5 }),
   backwardWeightCase({ t: 70_001, n: 3, k: 5, bias: true }),
+  swigluCase({ t: 0, f: 3, k: 5 }),
+  swigluCase({ t: 3, f: 5, k: 7 }),
+  swigluCase({ t: 1, f: 131, k: 53, packed: true }),
+  swigluCase({ t: 70, f: 33, k: 17 }),
+  // More rows than are multiplied at a time.
+  swigluCase({ t: 1031, f: 3, k: 5 }),
   // Several chunks of rows and strips of columns of a bias gradient.
   backwardWeightCase({ t: 771, n: 131, k: 3, bias: true }),
 ]
@@ -184,6 +225,13 @@ export const bfloat16Cases: readonly Bfloat16Case[] = [
   halfForward({ t: 5, n: 40, k: 1040, bias: true, residual: true }),
   halfForward({ t: 24, n: 81, k: 65, residual: true, gap: 3 }),
   halfForward({ t: 5, n: 40, k: 1031, bias: true, gap: 1 }),
+  ...[
+    { t: 3, f: 5, k: 7 },
+    { t: 1, f: 104, k: 520 },
+    { t: 24, f: 40, k: 64 },
+    { t: 70, f: 72, k: 40 },
+    { t: 5, f: 24, k: 1040 },
+  ].map(size => bfloat16Case(swigluCase(size), ['x', 'weight', 'out'], swigluCase(size, toBfloat16))),
   halfInput({ t: 24, n: 80, k: 64 }),
   halfWeight({ t: 80, n: 24, k: 72, bias: true }),
   halfWeight({ t: 771, n: 13, k: 3, bias: true }),

@@ -4,7 +4,7 @@ import { type Parameter, Tape } from '../../lib/autograd/tape.js'
 import { cast } from '../../lib/ops/cast.js'
 import { embedding } from '../../lib/ops/embedding.js'
 import { gatherRows } from '../../lib/ops/gather-rows.js'
-import { linear, packWeight } from '../../lib/ops/linear.js'
+import { linear, linearSwiglu, packWeight } from '../../lib/ops/linear.js'
 import { rmsNorm } from '../../lib/ops/rms-norm.js'
 import { swiglu } from '../../lib/ops/swiglu.js'
 import { CounterRandom } from '../../lib/random.js'
@@ -30,6 +30,40 @@ testCases(test, devices, cases, {
 
 // Float32 sums of exact products.
 testBfloat16(test, devices, bfloat16Cases, { gradWeight: 1e-6, gradBias: 1e-6 })
+
+test('linearSwiglu has the bits of linear and swiglu', async t => {
+  for (const { device, label, ...place } of devices.all) {
+    for (const dtype of isCuda({ device, label, ...place })
+      ? (['float32', 'bfloat16'] as const)
+      : (['float32'] as const)) {
+      // Rows and columns on both sides of every tile; k in one block and in several.
+      for (const [rows, f, k] of [
+        [1, 3, 8],
+        [5, 40, 24],
+        [16, 129, 40],
+        [17, 72, 1040],
+        [70, 100, 33],
+        [130, 136, 64],
+      ] as const) {
+        const random = new CounterRandom(6, 'linear-swiglu', rows)
+        const [x, weight] = [normal(random, [rows, k]), normal(random, [2 * f, k])]
+        const { fused, apart } = device.scope(() => {
+          const [a, w] = [x, weight].map(({ data, shape }) =>
+            cast(device.float32(data as Float32Array, shape), dtype),
+          )
+          const parameter = { value: w!, gradient: device.zeros([2 * f, k]) }
+          const packed = packWeight(w!)
+          return {
+            fused: cast(linearSwiglu(a!, parameter, packed), 'float32'),
+            apart: cast(swiglu(undefined, linear(undefined, a!, parameter, undefined, packed)), 'float32'),
+          }
+        })
+        const what = `${label}, ${dtype}, ${rows}x${f}x${k}`
+        sameBits(t, what, await device.readFloat32(fused), await device.readFloat32(apart))
+      }
+    }
+  }
+})
 
 test('gradients', async t => {
   const random = new CounterRandom(5, 'linear')
