@@ -179,50 +179,60 @@ DEV void multiply_mma_slice(float (&sums)[Tile::m_tiles][4][4], const bf16* slic
   }
 }
 
+// Sixteen bytes of a row of out from `column` on, of which `count` elements are there.
 template <class T>
-DEV void load_eight(float (&out)[8], const T* p) {
-#pragma unroll
-  for (int i = 0; i < 8; i += Pack<T>::size) {
-    const Pack<T> pack = ld128(p + i);
-#pragma unroll
-    for (int j = 0; j < Pack<T>::size; ++j) out[i + j] = to_float(pack.at[j]);
-  }
-}
-
-// Columns [column, column + 8) of a row of out, of which `count` are there.
-template <class T>
-DEV void finish_eight(const MmaOut& out, T* base, int64_t row, int64_t column, int count, float (&x)[8]) {
+DEV void finish_pack(const MmaOut& out, T* base, int64_t row, int64_t column, int count,
+                     const float (&bias)[Pack<T>::size], float (&x)[Pack<T>::size]) {
+  constexpr int size = Pack<T>::size;
   T* const to = base + row * out.stride + column;
   const T* const addend =
       out.addend == nullptr ? nullptr : static_cast<const T*>(out.addend) + row * out.addend_stride + column;
-  const bool whole = out.aligned && count == 8;
   if (out.bias != nullptr) {
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      if (j < count) x[j] += to_float(ld(out.bias + column + j));
-    }
+    for (int j = 0; j < size; ++j) x[j] += bias[j];
   }
-  if (whole) {
-    if (addend != nullptr) {
-      float old[8];
-      load_eight(old, addend);
+  if (out.aligned && count == size) {
+    Pack<T> pack;
+    if (addend != nullptr) pack = ld128(addend);
 #pragma unroll
-      for (int j = 0; j < 8; ++j) x[j] += old[j];
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i += Pack<T>::size) {
-      Pack<T> pack;
-#pragma unroll
-      for (int j = 0; j < Pack<T>::size; ++j) pack.at[j] = from_float<T>(x[i + j]);
-      st128(to + i, pack);
-    }
+    for (int j = 0; j < size; ++j) pack.at[j] = from_float<T>(addend != nullptr ? x[j] + to_float(pack.at[j]) : x[j]);
+    st128(to, pack);
     return;
   }
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < size; ++j) {
     if (j >= count) continue;
     if (addend != nullptr) x[j] += to_float(ld(addend + j));
     st(to + j, from_float<T>(x[j]));
+  }
+}
+
+// A warp's `rows` x 32 sums, as they stand in shared memory, to out: neighbouring lanes write neighbouring 16 bytes.
+template <int rows, class T>
+DEV void finish_sums(const MmaCall& call, const MmaOut& out, T* base, const float* sums, int64_t row0,
+                     int64_t column0) {
+  constexpr int size = Pack<T>::size;
+  constexpr int lanes = 32 / size;  // of a row
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int place = lane % lanes * size;
+  const int64_t column = column0 + place;
+  const int count = static_cast<int>(min(call.b.lines - column, int64_t{size}));
+  if (count <= 0) return;
+  float bias[size];
+#pragma unroll
+  for (int j = 0; j < size; ++j)
+    bias[j] = out.bias != nullptr && j < count ? to_float(ld(out.bias + column + j)) : 0.0f;
+#pragma unroll 1
+  for (int i = lane / lanes; i < rows && row0 + i < call.a.lines; i += size) {
+    float x[size];
+    const float* const from = sums + i * 32 + (place / 8 ^ (i & 3)) * 8 + place % 8;
+#pragma unroll
+    for (int j = 0; j < size; j += 4) {
+      const Pack<float> four = ld128(from + j);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) x[j + e] = four.at[e];
+    }
+    finish_pack(out, base, row0 + i, column, count, bias, x);
   }
 }
 
@@ -290,8 +300,8 @@ matmul_bf16_kernel(const MmaCall call) {
     }
   }
 
-  // Of every 8 x 8 part a lane has two columns of row lane / 4. Through shared memory it comes to eight columns of a row,
-  // which are read and written at once. Groups of eight are permuted so that four rows meet different banks.
+  // Of every 8 x 8 part a lane has two columns of row lane / 4. Through shared memory it comes to 16 bytes of a row, which
+  // are read and written at once. Groups of eight are permuted so that four rows meet different banks.
   __syncthreads();
   float* const mine = reinterpret_cast<float*>(slices) + warp * (16 * Tile::m_tiles * 32);
 #pragma unroll
@@ -309,19 +319,10 @@ matmul_bf16_kernel(const MmaCall call) {
   __syncwarp();
   MmaOut out = call.out;
   if (is_split) out.full += blockIdx.y * call.split_stride;
-  const int64_t at = column0 + column + lane % 4 * 8;
-  const int eight = clamp_to_eight(static_cast<int>(min(call.b.lines - at, int64_t{8})));
-#pragma unroll 1
-  for (int i = lane / 4; i < 16 * Tile::m_tiles; i += 8) {
-    const int64_t r = row0 + row + i;
-    if (r >= call.a.lines || eight == 0) break;
-    float x[8];
-    load_eight(x, mine + i * 32 + (lane % 4 ^ (i & 3)) * 8);
-    if (out.full != nullptr) {
-      finish_eight(out, out.full, r, at, eight, x);
-    } else {
-      finish_eight(out, out.half, r, at, eight, x);
-    }
+  if (out.full != nullptr) {
+    finish_sums<16 * Tile::m_tiles>(call, out, out.full, mine, row0 + row, column0 + column);
+  } else {
+    finish_sums<16 * Tile::m_tiles>(call, out, out.half, mine, row0 + row, column0 + column);
   }
 }
 
