@@ -11,9 +11,10 @@ const opcodes = {
   2435: 'local', // LDL
   903: 'local', // STL
 }
-const wide = 6 // 16 bytes
+// Codes of the widths that are counted besides.
+const widths = { 5: 64, 6: 128 }
 
-// { mangled kernel: { mma, ldmatrix, asyncCopies, loads, loads128, stores, stores128, local } }
+// { mangled kernel: { mma, ldmatrix, asyncCopies, loads, loads64, loads128, stores, stores64, stores128, local } }
 export function countInstructions(path) {
   const file = readFileSync(path)
   if (file.readUInt32BE(0) !== 0x7f454c46) throw new Error(`${path} is no ELF file`)
@@ -39,8 +40,10 @@ export function countInstructions(path) {
       ldmatrix: 0,
       asyncCopies: 0,
       loads: 0,
+      loads64: 0,
       loads128: 0,
       stores: 0,
+      stores64: 0,
       stores128: 0,
       local: 0,
     }
@@ -48,8 +51,8 @@ export function countInstructions(path) {
       const what = opcodes[file.readUInt16LE(at) & 0xfff]
       if (what === undefined) continue
       counts[what]++
-      const width = (file.readUInt16LE(at + 8) >> 9) & 7
-      if (width === wide && (what === 'loads' || what === 'stores')) counts[`${what}128`]++
+      const width = widths[(file.readUInt16LE(at + 8) >> 9) & 7]
+      if (width !== undefined && (what === 'loads' || what === 'stores')) counts[`${what}${width}`]++
     }
     kernels[text.slice('.text.'.length)] = counts
   }

@@ -44,6 +44,12 @@ DEV void st128(T* pointer, const Pack<T>& pack, Site site = LUFFY_HERE) {
   (void)site;
   __stwb(reinterpret_cast<uint4*>(pointer), *reinterpret_cast<const uint4*>(&pack));
 }
+// Eight bytes, by an intrinsic for the same reason.
+DEV void st64(void* pointer, uint2 words, Site site = LUFFY_HERE) {
+  LUFFY_COUNT(pointer, 8, true, site);
+  (void)site;
+  __stwb(static_cast<uint2*>(pointer), words);
+}
 // Read once or written once: does not push other data out of the cache.
 template <class T>
 DEV Pack<T> ld128_once(const T* pointer, Site site = LUFFY_HERE) {

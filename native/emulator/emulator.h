@@ -34,7 +34,7 @@ struct KernelThread {
 
 // The thread that runs now. Null outside kernels.
 extern KernelThread* current;
-// Whether traffic is counted (EMULATOR_TRACE=1).
+// Whether traffic is counted (EMULATOR_TRACE=1, or a file that gets a line of JSON for every launch).
 extern bool tracing;
 
 // The file's name without its folders.
@@ -100,6 +100,9 @@ struct Traffic {
   uint64_t ldmatrix_phases, ldmatrix_extra_phases;
   // Sectors that the same bytes need when nothing is wasted: bytes / 32, rounded up per warp instruction.
   uint64_t load_ideal_sectors, store_ideal_sectors;
+  // Bytes that a launch touched at least once, however often.
+  uint64_t load_distinct_bytes, store_distinct_bytes;
+  uint64_t mma;  // instructions of a warp
 };
 // The sum over the kernels whose name contains `part`.
 Traffic traffic(const char* part);

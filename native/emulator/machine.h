@@ -142,11 +142,18 @@ void run_grid(const Shape& shape, const Call& call);
 // memory.cpp
 char* take_shared(size_t bytes);
 void give_back_shared(bool launch_ends);
+// Whether it is shared memory of the block that runs.
+bool is_shared(const void* pointer);
 void land_all_copies(Fiber* fiber);
 void open_device_memory();
 bool close_device_memory(const char* kernel);
-void flush_traffic(const char* kernel);
 void forget_copies(Fiber* fiber);
+
+// traffic.cpp
+void count_phases(unsigned all, unsigned extra);
+void count_mma();
+void flush_traffic();
+void end_traffic(const Shape& shape, const char* kernel);
 
 // runtime.cpp
 void report(const char* format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,11 +1,6 @@
-// Memory of the emulated device: shared arrays, cp.async in flight, distributed shared memory, traffic counters.
-#include <algorithm>
-#include <cstdio>
+// Memory of the emulated device: shared arrays, cp.async in flight, distributed shared memory.
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <string>
-#include <unordered_map>
 
 #include "machine.h"
 
@@ -30,8 +25,6 @@ bool tail_is_intact(const SharedPiece& piece) {
 }
 
 }  // namespace
-
-bool tracing = std::getenv("EMULATOR_TRACE") != nullptr;
 
 char* take_shared(size_t bytes) {
   const size_t tail = address_sanitizer() ? 0 : kTail;
@@ -84,6 +77,11 @@ static bool find_shared(const Block* block, const char* pointer, size_t* which, 
     return true;
   }
   return false;
+}
+
+bool is_shared(const void* pointer) {
+  size_t which = 0, offset = 0;
+  return find_shared(self()->block, static_cast<const char*>(pointer), &which, &offset);
 }
 
 void* map_shared(const void* pointer, unsigned rank) {
@@ -196,98 +194,5 @@ void forget_copies(Fiber* fiber) {
   fiber->open_copies.clear();
   fiber->copy_groups.clear();
 }
-
-// Traffic: the nth execution of one line by the lanes of a warp is one warp instruction.
-
-namespace {
-
-struct InstructionKey {
-  const Warp* warp;
-  const char* file;
-  int line;
-  unsigned bytes_and_kind;
-  unsigned turn;
-  bool operator==(const InstructionKey& o) const {
-    return warp == o.warp && file == o.file && line == o.line && bytes_and_kind == o.bytes_and_kind && turn == o.turn;
-  }
-};
-struct KeyHash {
-  size_t operator()(const InstructionKey& k) const {
-    size_t h = reinterpret_cast<size_t>(k.warp) / 64;
-    h = h * 1000003u ^ static_cast<size_t>(k.line);
-    h = h * 1000003u ^ k.bytes_and_kind;
-    h = h * 1000003u ^ k.turn;
-    return h * 0x9e3779b97f4a7c15ull;
-  }
-};
-struct Instruction {
-  std::vector<uint64_t> addresses;
-};
-std::unordered_map<InstructionKey, Instruction, KeyHash> instructions;
-std::unordered_map<InstructionKey, unsigned, KeyHash> turns;  // how often each lane has executed each line
-std::map<std::string, Traffic> totals;
-uint64_t phases = 0, extra_phases = 0;
-
-}  // namespace
-
-void count_access(const void* pointer, unsigned bytes, bool is_store, Site site) {
-  RuntimeScope scope;
-  const Fiber* me = self();
-  // Only global memory has traffic.
-  size_t which = 0, offset = 0;
-  if (find_shared(me->block, static_cast<const char*>(pointer), &which, &offset)) return;
-  const unsigned kind = bytes * 2 + is_store;
-  const InstructionKey lane_key{me->warp, site.file, site.line, kind, 1000000000u + (me->rank & 31)};
-  const InstructionKey key{me->warp, site.file, site.line, kind, turns[lane_key]++};
-  instructions[key].addresses.push_back(reinterpret_cast<uintptr_t>(pointer));
-}
-
-void count_phases(unsigned all, unsigned extra) {
-  phases += all;
-  extra_phases += extra;
-}
-
-void flush_traffic(const char* kernel) {
-  Traffic& total = totals[kernel];
-  std::vector<uint64_t> sectors;
-  for (auto& [key, instruction] : instructions) {
-    // Lanes that ask for the same address are served once.
-    auto& addresses = instruction.addresses;
-    std::sort(addresses.begin(), addresses.end());
-    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
-    const uint64_t each = key.bytes_and_kind / 2, bytes = addresses.size() * each;
-    sectors.clear();
-    for (uint64_t address : addresses)
-      for (uint64_t sector = address / 32; sector <= (address + each - 1) / 32; ++sector)
-        if (sectors.empty() || sectors.back() != sector) sectors.push_back(sector);
-    const bool is_store = key.bytes_and_kind & 1;
-    (is_store ? total.store_bytes : total.load_bytes) += bytes;
-    (is_store ? total.store_sectors : total.load_sectors) += sectors.size();
-    (is_store ? total.store_ideal_sectors : total.load_ideal_sectors) += (bytes + 31) / 32;
-  }
-  total.ldmatrix_phases += phases;
-  total.ldmatrix_extra_phases += extra_phases;
-  phases = extra_phases = 0;
-  instructions.clear();
-  turns.clear();
-}
-
-Traffic traffic(const char* part) {
-  Traffic sum{};
-  for (const auto& [name, t] : totals) {
-    if (name.find(part) == std::string::npos) continue;
-    sum.load_bytes += t.load_bytes;
-    sum.load_sectors += t.load_sectors;
-    sum.store_bytes += t.store_bytes;
-    sum.store_sectors += t.store_sectors;
-    sum.ldmatrix_phases += t.ldmatrix_phases;
-    sum.ldmatrix_extra_phases += t.ldmatrix_extra_phases;
-    sum.load_ideal_sectors += t.load_ideal_sectors;
-    sum.store_ideal_sectors += t.store_ideal_sectors;
-  }
-  return sum;
-}
-
-void reset_traffic() { totals.clear(); }
 
 }  // namespace emulator

@@ -480,7 +480,7 @@ void run_grid(const Shape& shape, const Call& call) {
     for (const auto& members : make_gangs(shape)) {
       run_gang(members);
       give_back_shared(false);
-      if (tracing) flush_traffic(call.name);
+      if (tracing) flush_traffic();
       if (mine.failed) break;
     }
   } catch (const std::bad_alloc&) {
@@ -488,6 +488,7 @@ void run_grid(const Shape& shape, const Call& call) {
     mine.failed = true;
   }
   race_acquire(&end_edge);
+  if (tracing) end_traffic(shape, call.name);
   release_fibers();
   restore_fault_handler();
   if (!close_device_memory(call.name)) mine.failed = true;

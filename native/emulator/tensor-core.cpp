@@ -6,8 +6,6 @@
 
 namespace emulator {
 
-void count_phases(unsigned all, unsigned extra);
-
 namespace {
 
 struct MatrixLane {
@@ -57,6 +55,7 @@ float from_bits(uint32_t bits) {
 
 template <class Element>
 void multiply(void* const lanes[32], int k, Element element) {
+  if (tracing) count_mma();
   // a[row][k], b[k][column] as float; d lane t: rows t/4 and t/4 + 8, columns 2(t%4), +1.
   float a[16][16], b[16][8];
   for (int row = 0; row < 16; ++row)

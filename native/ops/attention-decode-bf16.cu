@@ -151,6 +151,10 @@ attention_decode_bf16_kernel(HalfDecode a) {
 
 constexpr int kDecodeMergeBlock = 128;
 
+struct alignas(4) TwoHalves {
+  bf16 at[2];
+};
+
 // out = the segments merged; two dimensions of a head a thread. Zeros for an idle row, NaN for one that cannot be read.
 KERNEL(kDecodeMergeBlock)
 attention_decode_merge_bf16_kernel(HalfDecode a) {
@@ -185,8 +189,13 @@ attention_decode_merge_bf16_kernel(HalfDecode a) {
       x.y = __fmul_rn(x.y, inverse);
     }
     bf16* const to = a.out + sequence * a.out_stride + row % heads * dim + d;
-    st(to, from_float<bf16>(x.x));
-    st(to + 1, from_float<bf16>(x.y));
+    const TwoHalves two{{from_float<bf16>(x.x), from_float<bf16>(x.y)}};
+    if (reinterpret_cast<uintptr_t>(to) % sizeof two == 0) {
+      st(reinterpret_cast<TwoHalves*>(to), two);
+    } else {
+      st(to, two.at[0]);
+      st(to + 1, two.at[1]);
+    }
   }
 }
 

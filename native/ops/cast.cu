@@ -75,6 +75,9 @@ struct alignas(4 * sizeof(T)) Four {
   T at[4];
 };
 
+DEV void store(float* p, const Four<float>& four) { st128(p, *reinterpret_cast<const Pack<float>*>(&four)); }
+DEV void store(uint16_t* p, const Four<uint16_t>& four) { st64(p, *reinterpret_cast<const uint2*>(&four)); }
+
 template <class From, class To, bool wide>
 KERNEL(kCastBlock)
 cast_kernel(const typename From::Element* in, typename To::Element* out, int64_t size) {
@@ -86,7 +89,7 @@ cast_kernel(const typename From::Element* in, typename To::Element* out, int64_t
       Out result;
 #pragma unroll
       for (int j = 0; j < 4; ++j) result.at[j] = To::write(From::read(four.at[j]));
-      st(reinterpret_cast<Out*>(out + i), result);
+      store(out + i, result);
     } else {
       for (int64_t j = i; j < min(i + 4, size); ++j) st(out + j, To::write(From::read(ld(in + j))));
     }

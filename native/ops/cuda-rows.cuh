@@ -151,7 +151,7 @@ DEV void store_four(bf16* p, const Pack<float>& x) {
 #pragma unroll
   for (int j = 0; j < 4; ++j) four.at[j] = from_float<bf16>(x.at[j]);
   if constexpr (wide) {
-    st(reinterpret_cast<FourHalves*>(p), four);
+    st64(p, *reinterpret_cast<const uint2*>(&four));
   } else {
 #pragma unroll
     for (int j = 0; j < 4; ++j) st(p + j, four.at[j]);

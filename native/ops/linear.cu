@@ -97,7 +97,12 @@ void linear_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Te
 
 void linear_swiglu_forward(Context& context, Tensor x, Tensor weight, Tensor packed, Tensor out) {
   check_linear_swiglu(x, weight, out, activation_dtype(weight));
-  linear_swiglu_by_parts(context, x, weight, packed, out);
+  if (weight.dtype != DType::bf16) return linear_swiglu_by_parts(context, x, weight, packed, out);
+  if (packed) check_vector("linear-swiglu", "packed", packed, DType::f32, 0);
+  ProductOf<bf16, bf16> product{};
+  set_operands(product, x, false, weight, BLayout::columns, out);
+  product.n = weight.shape[0];
+  run_swiglu_product(context, product);
 }
 
 void linear_backward_input(Context& context, Tensor grad_out, Tensor weight, Tensor grad_x, bool accumulate) {

@@ -9,7 +9,9 @@
 // Bound by: large tiles by arithmetic (128 x 128: 64 multiply-adds per byte brought in); up to 16 rows by reading B once.
 #include "matmul-bf16.cuh"
 
+#include "cuda-rows.cuh"
 #include "device-limits.cuh"
+#include "swiglu-math.cuh"
 
 namespace luffy {
 namespace cuda {
@@ -38,7 +40,8 @@ using LargeMmaTile = MmaTile<2, 4, 4, 4, 1>;   // 128 x 128
 using MiddleMmaTile = MmaTile<2, 2, 2, 4, 3>;  // 64 x 64
 using FlatMmaTile = MmaTile<1, 2, 1, 6, 6>;    // 16 x 64
 
-// One side of the product: rows of A or columns of B are its lines.
+// One side of the product: rows of A or columns of B are its lines. Gated: of the weight of a gate and an up, as many
+// lines of each.
 struct MmaOperand {
   const bf16* data;
   int64_t stride;  // between lines when they are stored along k, else between one k and the next
@@ -79,16 +82,19 @@ DEV int permuted_run(int row, int run) {
 }
 
 // Brings one slice after another of `lines` lines to shared memory, zero outside the operand: rows of kMmaSlice k, one
-// for each line, when the operand is stored along k, else rows of all lines, one for each k.
-template <int lines, int threads, bool along_k>
+// for each line, when the operand is stored along k, else rows of all lines, one for each k. Gated: eight lines of the gate
+// stand before the same eight of up.
+template <int lines, int threads, bool along_k, bool gated = false>
 class MmaLoader {
  public:
   DEV MmaLoader(const MmaOperand& operand, int64_t first_line, int64_t first_k) {
     const int row = static_cast<int>(threadIdx.x) / kRuns;
     const int run = static_cast<int>(threadIdx.x) % kRuns;
-    const int64_t line = first_line + (along_k ? row : run * 8);
+    int64_t line = first_line + (along_k ? row : run * 8);
+    if (gated) line = line / 16 * 8 + line % 8;
     k_ = along_k ? run * 8 : row;
     from_ = operand.data + (along_k ? line * operand.stride + first_k + k_ : (first_k + k_) * operand.stride + line);
+    if (gated && row / 8 % 2 == 1) from_ += operand.lines * operand.stride;
     const int64_t left = operand.lines - line;
     lines_left_ = left < lines ? static_cast<int>(left) : lines;
   }
@@ -100,14 +106,14 @@ class MmaLoader {
       for (int i = 0; i < kSteps; ++i) {
         if (!is_there(i)) break;
         const int valid = count(i, k_count);
-        cp_async16(slice + place(i), valid > 0 ? from_ + i * kRows * operand.stride : operand.data, valid * 2);
+        cp_async16(slice + place(i), valid > 0 ? from_ + i * kRowStep * operand.stride : operand.data, valid * 2);
       }
     } else {
 #pragma unroll 1
       for (int i = 0; i < kSteps; ++i) {
         if (!is_there(i)) break;
         const int valid = count(i, k_count);
-        const bf16* from = from_ + i * kRows * operand.stride;
+        const bf16* from = from_ + i * kRowStep * operand.stride;
         Pack<bf16> pack;
 #pragma unroll
         for (int j = 0; j < 8; ++j) pack.at[j] = j < valid ? ld(from + j) : from_float<bf16>(0.0f);
@@ -123,7 +129,7 @@ class MmaLoader {
     return kSteps * kRows == kAllRows || static_cast<int>(threadIdx.x) / kRuns + i * kRows < kAllRows;
   }
   DEV int count(int i, int k_count) const {
-    return along_k ? (i * kRows < lines_left_ ? clamp_to_eight(k_count - k_) : 0)
+    return along_k ? (i * kRowStep < lines_left_ ? clamp_to_eight(k_count - k_) : 0)
                    : (i * kRows < k_count - k_ ? clamp_to_eight(lines_left_) : 0);
   }
   DEV static int place(int i) {
@@ -135,7 +141,8 @@ class MmaLoader {
   static constexpr int kAllRows = along_k ? lines : kMmaSlice;
   static constexpr int kRows = threads / kRuns;  // that all threads load together
   static constexpr int kSteps = (kAllRows + kRows - 1) / kRows;
-  static_assert(threads % kRuns == 0);
+  static constexpr int kRowStep = gated ? kRows / 2 : kRows;
+  static_assert(threads % kRuns == 0 && (!gated || (along_k && kRows % 16 == 0)));
 
   const bf16* from_;
   int lines_left_, k_;
@@ -179,54 +186,94 @@ DEV void multiply_mma_slice(float (&sums)[Tile::m_tiles][4][4], const bf16* slic
   }
 }
 
+// Sixteen bytes of a row of out from `column` on, of which `count` elements are there.
 template <class T>
-DEV void load_eight(float (&out)[8], const T* p) {
-#pragma unroll
-  for (int i = 0; i < 8; i += Pack<T>::size) {
-    const Pack<T> pack = ld128(p + i);
-#pragma unroll
-    for (int j = 0; j < Pack<T>::size; ++j) out[i + j] = to_float(pack.at[j]);
-  }
-}
-
-// Columns [column, column + 8) of a row of out, of which `count` are there.
-template <class T>
-DEV void finish_eight(const MmaOut& out, T* base, int64_t row, int64_t column, int count, float (&x)[8]) {
+DEV void finish_pack(const MmaOut& out, T* base, int64_t row, int64_t column, int count,
+                     const float (&bias)[Pack<T>::size], float (&x)[Pack<T>::size]) {
+  constexpr int size = Pack<T>::size;
   T* const to = base + row * out.stride + column;
   const T* const addend =
       out.addend == nullptr ? nullptr : static_cast<const T*>(out.addend) + row * out.addend_stride + column;
-  const bool whole = out.aligned && count == 8;
   if (out.bias != nullptr) {
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      if (j < count) x[j] += to_float(ld(out.bias + column + j));
-    }
+    for (int j = 0; j < size; ++j) x[j] += bias[j];
   }
-  if (whole) {
-    if (addend != nullptr) {
-      float old[8];
-      load_eight(old, addend);
+  if (out.aligned && count == size) {
+    Pack<T> pack;
+    if (addend != nullptr) pack = ld128(addend);
 #pragma unroll
-      for (int j = 0; j < 8; ++j) x[j] += old[j];
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i += Pack<T>::size) {
-      Pack<T> pack;
-#pragma unroll
-      for (int j = 0; j < Pack<T>::size; ++j) pack.at[j] = from_float<T>(x[i + j]);
-      st128(to + i, pack);
-    }
+    for (int j = 0; j < size; ++j) pack.at[j] = from_float<T>(addend != nullptr ? x[j] + to_float(pack.at[j]) : x[j]);
+    st128(to, pack);
     return;
   }
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < size; ++j) {
     if (j >= count) continue;
     if (addend != nullptr) x[j] += to_float(ld(addend + j));
     st(to + j, from_float<T>(x[j]));
   }
 }
 
-template <class Tile, bool a_along, bool b_along>
+// A warp's `rows` x 32 sums, as they stand in shared memory, to out: neighbouring lanes write neighbouring 16 bytes.
+template <int rows, class T>
+DEV void finish_sums(const MmaCall& call, const MmaOut& out, T* base, const float* sums, int64_t row0,
+                     int64_t column0) {
+  constexpr int size = Pack<T>::size;
+  constexpr int lanes = 32 / size;  // of a row
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int place = lane % lanes * size;
+  const int64_t column = column0 + place;
+  const int count = static_cast<int>(min(call.b.lines - column, int64_t{size}));
+  if (count <= 0) return;
+  float bias[size];
+#pragma unroll
+  for (int j = 0; j < size; ++j)
+    bias[j] = out.bias != nullptr && j < count ? to_float(ld(out.bias + column + j)) : 0.0f;
+#pragma unroll 1
+  for (int i = lane / lanes; i < rows && row0 + i < call.a.lines; i += size) {
+    float x[size];
+    const float* const from = sums + i * 32 + (place / 8 ^ (i & 3)) * 8 + place % 8;
+#pragma unroll
+    for (int j = 0; j < size; j += 4) {
+      const Pack<float> four = ld128(from + j);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) x[j + e] = four.at[e];
+    }
+    finish_pack(out, base, row0 + i, column, count, bias, x);
+  }
+}
+
+DEV float rounded(float x) { return to_float(from_float<bf16>(x)); }
+
+// The same where groups of eight are gate and up in turn: 16 columns of out, swiglu of the rounded sums.
+template <int rows>
+DEV void finish_gated(const MmaCall& call, const float* sums, int64_t row0, int64_t column0) {
+  const MmaOut& out = call.out;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int gate = lane % 2 * 2;  // its group
+  const int64_t column = column0 + lane % 2 * 8;
+  const int count = static_cast<int>(min(call.b.lines - column, int64_t{8}));
+  if (count <= 0) return;
+#pragma unroll 1
+  for (int i = lane / 2; i < rows && row0 + i < call.a.lines; i += 16) {
+    const float* const g = sums + i * 32 + (gate ^ (i & 3)) * 8;
+    const float* const u = sums + i * 32 + ((gate + 1) ^ (i & 3)) * 8;
+    Pack<bf16> pack;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) pack.at[j] = from_float<bf16>(swiglu_value(rounded(g[j]), rounded(u[j])));
+    bf16* const to = out.half + (row0 + i) * out.stride + column;
+    if (out.aligned && count == 8) {
+      st128(to, pack);
+    } else {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        if (j < count) st(to + j, pack.at[j]);
+      }
+    }
+  }
+}
+
+template <class Tile, bool a_along, bool b_along, bool gated>
 KERNEL(Tile::threads, Tile::resident)
 matmul_bf16_kernel(const MmaCall call) {
   SHARED_DYN(bf16, slices);
@@ -250,7 +297,7 @@ matmul_bf16_kernel(const MmaCall call) {
   const int column = warp % Tile::wide * 32;
 
   MmaLoader<Tile::rows, Tile::threads, a_along> a(call.a, row0, k_begin);
-  MmaLoader<Tile::columns, Tile::threads, b_along> b(call.b, column0, k_begin);
+  MmaLoader<Tile::columns, Tile::threads, b_along, gated> b(call.b, column0, k_begin);
   const auto load = [&](int i, int stage) {
     bf16* const slice = slices + stage * Tile::stage;
     const int k_count = i + 1 == count ? last_k : kMmaSlice;
@@ -290,8 +337,8 @@ matmul_bf16_kernel(const MmaCall call) {
     }
   }
 
-  // Of every 8 x 8 part a lane has two columns of row lane / 4. Through shared memory it comes to eight columns of a row,
-  // which are read and written at once. Groups of eight are permuted so that four rows meet different banks.
+  // Of every 8 x 8 part a lane has two columns of row lane / 4. Through shared memory it comes to 16 bytes of a row, which
+  // are read and written at once. Groups of eight are permuted so that four rows meet different banks.
   __syncthreads();
   float* const mine = reinterpret_cast<float*>(slices) + warp * (16 * Tile::m_tiles * 32);
 #pragma unroll
@@ -307,21 +354,16 @@ matmul_bf16_kernel(const MmaCall call) {
     }
   }
   __syncwarp();
+  if constexpr (gated) {
+    finish_gated<16 * Tile::m_tiles>(call, mine, row0 + row, (column0 + column) / 2);
+    return;
+  }
   MmaOut out = call.out;
   if (is_split) out.full += blockIdx.y * call.split_stride;
-  const int64_t at = column0 + column + lane % 4 * 8;
-  const int eight = clamp_to_eight(static_cast<int>(min(call.b.lines - at, int64_t{8})));
-#pragma unroll 1
-  for (int i = lane / 4; i < 16 * Tile::m_tiles; i += 8) {
-    const int64_t r = row0 + row + i;
-    if (r >= call.a.lines || eight == 0) break;
-    float x[8];
-    load_eight(x, mine + i * 32 + (lane % 4 ^ (i & 3)) * 8);
-    if (out.full != nullptr) {
-      finish_eight(out, out.full, r, at, eight, x);
-    } else {
-      finish_eight(out, out.half, r, at, eight, x);
-    }
+  if (out.full != nullptr) {
+    finish_sums<16 * Tile::m_tiles>(call, out, out.full, mine, row0 + row, column0 + column);
+  } else {
+    finish_sums<16 * Tile::m_tiles>(call, out, out.half, mine, row0 + row, column0 + column);
   }
 }
 
@@ -344,6 +386,25 @@ matmul_bf16_sum_kernel(const float* parts, int64_t count, int64_t m, int64_t n, 
         x += to_float(ld(static_cast<const bf16*>(out.addend) + row * out.addend_stride + column));
       st(out.half + row * out.stride + column, from_float<bf16>(x));
     }
+  }
+}
+
+// out = swiglu of the sum of `count` matrices [m,2n] in ascending order.
+KERNEL(kMmaSumBlock)
+matmul_bf16_gated_sum_kernel(const float* parts, int64_t count, int64_t m, int64_t n, const MmaOut out) {
+  const int64_t step = int64_t{gridDim.x} * kMmaSumBlock;
+  for (int64_t i = int64_t{blockIdx.x} * kMmaSumBlock + threadIdx.x; i < m * n; i += step) {
+    const int64_t row = i / n;
+    const int64_t column = i - row * n;
+    const float* const from = parts + row * 2 * n + column;
+    float gate = count > 0 ? ld(from) : 0.0f;
+    float up = count > 0 ? ld(from + n) : 0.0f;
+#pragma unroll 4
+    for (int64_t part = 1; part < count; ++part) {
+      gate += ld(from + part * m * 2 * n);
+      up += ld(from + part * m * 2 * n + n);
+    }
+    st(out.half + row * out.stride + column, from_float<bf16>(swiglu_value(rounded(gate), rounded(up))));
   }
 }
 
@@ -382,68 +443,63 @@ int64_t bf16_workspace(int64_t m, int64_t n, int64_t k) {
   return splits == 0 ? 0 : (splits + 1) * m * n;
 }
 
-static void sum_parts(const float* parts, int64_t count, int64_t m, int64_t n, const MmaOut& out, cudaStream_t stream) {
-  const int64_t blocks = mma_tiles(m * n, kMmaSumBlock);
+static void sum_parts(const float* parts, int64_t count, int64_t m, int64_t n, bool gated, const MmaOut& out,
+                      cudaStream_t stream) {
+  const int64_t blocks = mma_tiles(gated ? m * n / 2 : m * n, kMmaSumBlock);
   const int64_t most = multiprocessors() * 64;
   const Launch how(dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(kMmaSumBlock), 0, stream);
+  if (gated) return launch<matmul_bf16_gated_sum_kernel>(how, parts, count, m, n / 2, out);
   launch<matmul_bf16_sum_kernel>(how, parts, count, m, n, out);
 }
 
+// How the operands are stored, and whether sums go by swiglu.
+struct MmaKind {
+  bool a_along, b_along, gated;
+};
+
 template <class Tile>
-static void start_mma(MmaCall call, bool a_along, bool b_along, int64_t splits, cudaStream_t stream) {
+static void start_mma(MmaCall call, MmaKind kind, int64_t splits, cudaStream_t stream) {
+  const int64_t lines = kind.gated ? mma_tiles(call.b.lines, 8) * 16 : call.b.lines;
   call.row_tiles = static_cast<unsigned>(mma_tiles(call.a.lines, Tile::rows));
-  call.column_tiles = static_cast<unsigned>(mma_tiles(call.b.lines, Tile::columns));
+  call.column_tiles = static_cast<unsigned>(mma_tiles(lines, Tile::columns));
   const dim3 grid(call.row_tiles * call.column_tiles, static_cast<unsigned>(splits));
   const Launch how(grid, dim3(Tile::threads), sizeof(bf16) * Tile::stages * Tile::stage, stream);
-  if (a_along && b_along) return launch<matmul_bf16_kernel<Tile, true, true>>(how, call);
-  if (a_along) return launch<matmul_bf16_kernel<Tile, true, false>>(how, call);
-  if (b_along) return launch<matmul_bf16_kernel<Tile, false, true>>(how, call);
-  launch<matmul_bf16_kernel<Tile, false, false>>(how, call);
+  if (kind.gated) return launch<matmul_bf16_kernel<Tile, true, true, true>>(how, call);
+  if (kind.a_along && kind.b_along) return launch<matmul_bf16_kernel<Tile, true, true, false>>(how, call);
+  if (kind.a_along) return launch<matmul_bf16_kernel<Tile, true, false, false>>(how, call);
+  if (kind.b_along) return launch<matmul_bf16_kernel<Tile, false, true, false>>(how, call);
+  launch<matmul_bf16_kernel<Tile, false, false, false>>(how, call);
 }
 
-static void start_mma(const MmaCall& call, bool a_along, bool b_along, int64_t splits, cudaStream_t stream) {
-  switch (choose_mma_tile(call.a.lines, call.b.lines)) {
+static void start_mma(const MmaCall& call, MmaKind kind, int64_t n, int64_t splits, cudaStream_t stream) {
+  switch (choose_mma_tile(call.a.lines, n)) {
     case MmaSize::large:
-      return start_mma<LargeMmaTile>(call, a_along, b_along, splits, stream);
+      return start_mma<LargeMmaTile>(call, kind, splits, stream);
     case MmaSize::middle:
-      return start_mma<MiddleMmaTile>(call, a_along, b_along, splits, stream);
+      return start_mma<MiddleMmaTile>(call, kind, splits, stream);
     case MmaSize::flat:
-      return start_mma<FlatMmaTile>(call, a_along, b_along, splits, stream);
+      return start_mma<FlatMmaTile>(call, kind, splits, stream);
   }
 }
 
 static void set_out(MmaOut& out, bf16* data) { out.half = data; }
 static void set_out(MmaOut& out, float* data) { out.full = data; }
 
-template <class Out>
-void launch_bf16_product(const ProductOf<bf16, Out>& product, const Out* residual, int64_t residual_stride,
-                         float* workspace, cudaStream_t stream) {
-  const int64_t m = product.m, n = product.n, k = product.k;
-  if (m == 0 || n == 0) return;
-  const bool a_along = !product.a_transposed;
-  const bool b_along = product.b_layout == BLayout::columns;
-  MmaOut out{};
-  out.bias = product.bias;
-  out.stride = product.out_stride;
-  set_out(out, product.out);
-  out.aligned = in_runs(product.out, product.out_stride);
-  out.addend = product.accumulate ? product.out : residual;
-  out.addend_stride = product.accumulate ? product.out_stride : residual_stride;
-  if (out.addend != nullptr && !product.accumulate) out.aligned &= in_runs(residual, residual_stride);
-  if (k == 0) return sum_parts(nullptr, 0, m, n, out, stream);
-
-  MmaCall call{};
-  call.a = {product.a, product.a_stride, m, in_runs(product.a, product.a_stride)};
-  call.b = {product.b, product.b_stride, n, in_runs(product.b, product.b_stride)};
-  call.k = k;
-  call.block = bf16_block(k);
-  const int64_t most = mma_splits(m, n, k);
+// A product whose tiles go to `out`, by blocks of k side by side where there are too few of them.
+static void run_mma(MmaCall call, MmaKind kind, int64_t n, const MmaOut& out, float* workspace, cudaStream_t stream) {
+  const int64_t m = call.a.lines;
+  if (call.k == 0) return sum_parts(nullptr, 0, m, n, kind.gated, out, stream);
+  call.block = bf16_block(call.k);
+  const int64_t most = mma_splits(m, n, call.k);
   if (most == 0) {
     call.split = -1;
     call.out = out;
-    return start_mma(call, a_along, b_along, 1, stream);
+    return start_mma(call, kind, n, 1, stream);
   }
-  const int64_t blocks = mma_tiles(k, call.block);
+  const int64_t blocks = mma_tiles(call.k, call.block);
+  const MmaKind apart = {kind.a_along, kind.b_along, false};
+  call.b.lines = n;
+  call.out = {};
   call.out.full = workspace + m * n;
   call.out.stride = n;
   call.out.aligned = n % 4 == 0;
@@ -453,23 +509,60 @@ void launch_bf16_product(const ProductOf<bf16, Out>& product, const Out* residua
   so_far.stride = n;
   for (call.split = 0; call.split < blocks; call.split += most) {
     const int64_t splits = blocks - call.split < most ? blocks - call.split : most;
-    start_mma(call, a_along, b_along, splits, stream);
+    start_mma(call, apart, n, splits, stream);
     const bool is_first = call.split == 0;
     const bool is_last = call.split + splits == blocks;
-    sum_parts(is_first ? workspace + m * n : workspace, is_first ? splits : splits + 1, m, n, is_last ? out : so_far,
-              stream);
+    sum_parts(is_first ? workspace + m * n : workspace, is_first ? splits : splits + 1, m, n, is_last && kind.gated,
+              is_last ? out : so_far, stream);
   }
+}
+
+template <class Out>
+void launch_bf16_product(const ProductOf<bf16, Out>& product, const Out* residual, int64_t residual_stride,
+                         float* workspace, cudaStream_t stream) {
+  const int64_t m = product.m, n = product.n;
+  if (m == 0 || n == 0) return;
+  MmaOut out{};
+  out.bias = product.bias;
+  out.stride = product.out_stride;
+  set_out(out, product.out);
+  out.aligned = in_runs(product.out, product.out_stride);
+  out.addend = product.accumulate ? product.out : residual;
+  out.addend_stride = product.accumulate ? product.out_stride : residual_stride;
+  if (out.addend != nullptr && !product.accumulate) out.aligned &= in_runs(residual, residual_stride);
+
+  MmaCall call{};
+  call.a = {product.a, product.a_stride, m, in_runs(product.a, product.a_stride)};
+  call.b = {product.b, product.b_stride, n, in_runs(product.b, product.b_stride)};
+  call.k = product.k;
+  run_mma(call, {!product.a_transposed, product.b_layout == BLayout::columns, false}, n, out, workspace, stream);
 }
 
 template void launch_bf16_product(const ProductOf<bf16, bf16>&, const bf16*, int64_t, float*, cudaStream_t);
 template void launch_bf16_product(const ProductOf<bf16, float>&, const float*, int64_t, float*, cudaStream_t);
+
+void run_swiglu_product(Context& context, const ProductOf<bf16, bf16>& product) {
+  if (product.m == 0 || product.n == 0) return;
+  MmaOut out{};
+  out.stride = product.out_stride;
+  out.half = product.out;
+  out.aligned = in_runs(product.out, product.out_stride);
+  MmaCall call{};
+  call.a = {product.a, product.a_stride, product.m, in_runs(product.a, product.a_stride)};
+  call.b = {product.b, product.b_stride, product.n / 2, in_runs(product.b, product.b_stride)};
+  call.k = product.k;
+  const Context::ScratchMark mark = context.scratch_mark();
+  float* workspace = context.scratch<float>(bf16_workspace(product.m, product.n, product.k));
+  run_mma(call, {true, true, true}, product.n, out, workspace, stream_of(context));
+  context.scratch_release(mark);
+}
 
 template <class Out>
 static void run_bf16(Context& context, const ProductOf<bf16, Out>& product, const Out* residual = nullptr,
                      int64_t residual_stride = 0) {
   const Context::ScratchMark mark = context.scratch_mark();
   float* workspace = context.scratch<float>(bf16_workspace(product.m, product.n, product.k));
-  launch_bf16_product(product, residual, residual_stride, workspace, static_cast<cudaStream_t>(context.stream));
+  launch_bf16_product(product, residual, residual_stride, workspace, stream_of(context));
   context.scratch_release(mark);
 }
 

@@ -27,6 +27,8 @@ static inline int64_t bf16_block(int64_t k) {
 void run_product(Context& context, const ProductOf<bf16, bf16>& product, const bf16* residual, int64_t residual_stride);
 void run_product(Context& context, const ProductOf<bf16, bf16>& product);
 void run_product(Context& context, const ProductOf<bf16, float>& product);
+// x [m,k] and the weight [2f,k] of a gate and an up: out [m,f] = swiglu of their product, which is rounded before. n is 2f.
+void run_swiglu_product(Context& context, const ProductOf<bf16, bf16>& product);
 
 // The same without a context: `workspace` has room for bf16_workspace floats, aligned to 16 bytes.
 template <class Out>

@@ -83,7 +83,11 @@ LUFFY_INLINE PolicyRows policy_rows(const PolicyInputs& in) {
 }
 
 LUFFY_INLINE TokenInput<double> token_input(const PolicyInputs& in, int64_t r, double log_prob) {
-  return ::luffy::token_input(policy_rows(in), r, log_prob);
+  const PolicyRows rows = policy_rows(in);
+  const auto at = [r](const float* p) { return p == nullptr ? 0.0f : p[r]; };
+  const PolicyRow row = {at(rows.old_log_probs), at(rows.advantages),    at(rows.weights),
+                         at(rows.ref_log_probs), at(rows.teacher_probs), rows.kinds[r]};
+  return ::luffy::token_input(rows, row, log_prob);
 }
 
 // Rows whose TokenLoss is kept at a time: metrics are summed row after row by one thread, whatever the threads, and

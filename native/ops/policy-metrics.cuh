@@ -14,7 +14,10 @@ namespace cuda {
 // A kind that there is not leaves a fault, and makes its row NaN.
 DEV TokenLoss<double> row_loss(const PolicyObjective& objective, const PolicyRows& rows, int64_t r, double log_prob,
                                const FaultSink& faults) {
-  TokenInput<double> input = token_input(rows, r, log_prob);
+  const auto at = [r](const float* p) { return p == nullptr ? 0.0f : ld(p + r); };
+  const PolicyRow row = {at(rows.old_log_probs), at(rows.advantages),    at(rows.weights),
+                         at(rows.ref_log_probs), at(rows.teacher_probs), ld(rows.kinds + r)};
+  TokenInput<double> input = token_input(rows, row, log_prob);
   if (input.kind > kSupervised) {
     leave_fault(faults, FaultKind::token_kind, r, input.kind);
     input = {};

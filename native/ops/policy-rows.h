@@ -1,5 +1,5 @@
-// The per-token arguments of the policy losses as arrays, read row by row on every backend (this header compiles as
-// CUDA too).
+// The per-token arguments of the policy losses as arrays, and one row of them, which every backend reads in its own way
+// (this header compiles as CUDA too).
 #pragma once
 
 #include "policy-loss-math.h"
@@ -15,22 +15,28 @@ struct PolicyRows {
   const float* teacher_probs;  // or null
 };
 
-LUFFY_HD LUFFY_INLINE TokenInput<double> token_input(const PolicyRows& in, int64_t r, double log_prob) {
+// What there is none of is 0.
+struct PolicyRow {
+  float old_log_prob, advantage, weight, ref_log_prob, teacher_prob;
+  uint8_t kind;
+};
+
+LUFFY_HD LUFFY_INLINE TokenInput<double> token_input(const PolicyRows& in, const PolicyRow& row, double log_prob) {
   TokenInput<double> token = {};
-  token.kind = static_cast<TokenKind>(in.kinds[r]);
+  token.kind = static_cast<TokenKind>(row.kind);
   token.has_old = in.old_log_probs != nullptr;
   token.has_reference = in.ref_log_probs != nullptr;
   token.has_teacher = in.teacher_probs != nullptr;
   token.log_prob = log_prob;
   if (token.has_old) {
-    const float old = in.old_log_probs[r];
+    const float old = row.old_log_prob;
     token.has_old = old == old;  // NaN: not known for this token, so its ratio is 1
     token.old_log_prob = old;
   }
-  token.advantage = in.advantages[r];
-  token.weight = in.weights[r];
-  if (token.has_reference) token.reference_log_prob = in.ref_log_probs[r];
-  if (token.has_teacher) token.teacher_prob = in.teacher_probs[r];
+  token.advantage = row.advantage;
+  token.weight = row.weight;
+  if (token.has_reference) token.reference_log_prob = row.ref_log_prob;
+  if (token.has_teacher) token.teacher_prob = row.teacher_prob;
   return token;
 }
 

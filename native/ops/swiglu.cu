@@ -2,26 +2,12 @@
 #include "swiglu.h"
 
 #include "cuda-rows.cuh"
+#include "swiglu-math.cuh"
 
 namespace luffy {
 namespace cuda {
 
 constexpr int kSwigluBlock = 256;
-
-struct Sigmoid {
-  float value;
-  float rest;  // 1 - value
-};
-
-// With e = e^-|g|, which never overflows: both parts keep their relative precision however large |g| is.
-DEV Sigmoid sigmoid(float g) {
-  const float e = expf(fminf(g, -g));
-  const float large = 1.0f / (1.0f + e);
-  const float small = e * large;
-  return g > 0.0f ? Sigmoid{large, small} : Sigmoid{small, large};
-}
-
-DEV float swiglu_value(float gate, float up) { return gate * sigmoid(gate).value * up; }
 
 // gate becomes d loss / d gate, up becomes d loss / d up.
 DEV void swiglu_gradients(float grad_out, float& gate, float& up) {
