@@ -4,11 +4,13 @@
 //   ptx          every test of ops on the PTX that nvcc made, translated (leg B): that of compute_80, and of compute_90a
 //                those where the blocks of a cluster share a row
 //   sanitizers   every case of the ops' tests under AddressSanitizer and UndefinedBehaviorSanitizer; those that move
-//                few bytes under ThreadSanitizer and valgrind too
+//                few bytes under ThreadSanitizer and valgrind too. Every op must have a case
+//   pack         that all which goes to a machine with a card is there and not too large (scripts/gpu-pack.mjs --list)
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { uncovered } from './case-coverage.mjs'
 import { buildPlugin, buildProgram, missing, root } from './emulator.mjs'
 import { findCommand } from './native-tools.mjs'
 
@@ -58,6 +60,10 @@ async function underSanitizers() {
       LUFFY_TEST_DEVICES: 'emulated',
     })
     if (recorded !== 0) return recorded
+    const gaps = uncovered(root, folder)
+    console.log(
+      `  1 test ${gaps.length === 0 ? 'passed' : `failed: ${gaps.join(', ')}`}: every op has a case`,
+    )
     const files = readdirSync(folder).map(name => join(folder, name))
     const few = ['--bytes', fewBytes, ...files]
     const shared = ['--bytes', clusterBytes, join(folder, 'logits-policy-loss.cases')]
@@ -77,7 +83,7 @@ async function underSanitizers() {
     } else {
       console.log('  1 test skipped: valgrind is not installed')
     }
-    let wrong = 0
+    let wrong = gaps.length === 0 ? 0 : 1
     for (const [name, command, args, env] of checks) {
       console.log(`== cases of the ops under ${name}`)
       const status = run(command, args, {
@@ -96,10 +102,17 @@ async function underSanitizers() {
   }
 }
 
+function pack() {
+  const status = run(process.execPath, ['scripts/gpu-pack.mjs', '--list'])
+  console.log(`  1 test ${status === 0 ? 'passed' : 'failed'}: what goes to a card is there`)
+  return status
+}
+
 const parts = {
   long: () => runAva(longTests, { LUFFY_EMULATOR: 'all' }),
   ptx: async () => (await runPtx('80', [ops])) || runPtx('90a', ofClusters, clusterDevice),
   sanitizers: underSanitizers,
+  pack,
 }
 
 const chosen = process.argv.slice(2)

@@ -104,7 +104,7 @@ const read = path => readFileSync(join(root, path), 'utf8')
 let headers = null
 function hashOfHeaders() {
   headers ??= sha(
-    ...['native/core', 'native/emulator', 'native/ops', 'test/emulator'].flatMap(place =>
+    ...['native/core', 'native/emulator', 'native/ops', 'native/programs', 'test/emulator'].flatMap(place =>
       readdirSync(join(root, place))
         .filter(name => /\.(h|cuh)$/.test(name))
         .sort()

@@ -102,7 +102,18 @@ class Reader {
     }
     if (cases_.empty()) fail("expected 'case', got '" + kind + "'");
     Case& one = cases_.back();
-    if (kind == "tensor") {
+    if (kind == "goal") {
+      const std::string of = word();
+      if (of == "copy")
+        one.goal.of = Goal::Of::copy;
+      else if (of == "cublas")
+        one.goal.of = Goal::Of::cublas;
+      else if (of == "peer")
+        one.goal.of = Goal::Of::peer;
+      else
+        fail("no goal '" + of + "'");
+      one.goal.share = real();
+    } else if (kind == "tensor") {
       TensorStep tensor{};
       tensor.id = integer();
       tensor.dtype = dtype();
@@ -128,6 +139,8 @@ class Reader {
       content.id = integer();
       content.mean = real();
       content.deviation = real();
+      content.low = real();
+      content.high = real();
       one.contents.push_back(std::move(content));
     } else if (kind == "prepare" || kind == "call") {
       CallStep call{};
@@ -154,14 +167,20 @@ class Reader {
         expect.kind = ExpectStep::Kind::relative;
       else if (measure == "absolute")
         expect.kind = ExpectStep::Kind::absolute;
-      else if (measure == "bits")
-        expect.kind = ExpectStep::Kind::bits;
       else
         fail("no measure '" + measure + "'");
       expect.limit = real();
       expect.values.resize(static_cast<size_t>(size()));
+      const int64_t width = integer();
+      if (width != sizeof(float) && width != sizeof(double)) fail("expected a width of 4 or 8");
       expect.name = rest();
-      blob(expect.values.data(), expect.values.size() * sizeof(double));
+      if (width == sizeof(double)) {
+        blob(expect.values.data(), expect.values.size() * sizeof(double));
+      } else {
+        std::vector<float> narrow(expect.values.size());
+        blob(narrow.data(), narrow.size() * sizeof(float));
+        for (size_t i = 0; i < narrow.size(); ++i) expect.values[i] = static_cast<double>(narrow[i]);
+      }
       one.expected.push_back(std::move(expect));
     } else {
       fail("unknown step '" + kind + "'");

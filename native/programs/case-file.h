@@ -3,13 +3,14 @@
 // Node. Lines of text, each element a word; bytes follow a line that announces them.
 //
 //   case STEM FLOPS BYTES NAME...          begins a case
+//   goal copy|cublas|peer SHARE            what a benchmark should reach
 //   tensor ID DTYPE SIZE...                memory of its own
 //   view ID BASE OFFSET ROW_STRIDE SIZE... a part of another tensor, offset in elements
 //   data ID BYTES                          contents, the bytes follow
-//   random ID MEAN DEVIATION               contents of a benchmark's tensor of floats
+//   random ID MEAN DEVIATION LOW HIGH      contents of a benchmark's tensor of floats
 //   prepare | call OP ARGUMENT...          calls; those after `prepare` belong to no measurement
 //   keep ID GUARD ROWS COLUMNS STRIDE CHANGES   all of tensor ID but (if CHANGES is 1) these rows is as before
-//   expect ID share|relative|absolute|bits LIMIT COUNT NAME   float64 values follow; ID's elements, rows packed
+//   expect ID share|relative|absolute LIMIT COUNT WIDTH NAME   values of 4 or 8 bytes follow; ID's elements, rows packed
 //
 // Arguments: t<ID>, a number, true, false, - (none), or {name=number,...}.
 #pragma once
@@ -38,6 +39,8 @@ struct ContentStep {
   // When there are no bytes.
   double mean = 0;
   double deviation = 0;
+  double low = 0;
+  double high = 0;
 };
 
 struct CallStep {
@@ -57,10 +60,16 @@ struct KeepStep {
 
 struct ExpectStep {
   int64_t id;
-  enum class Kind { share, relative, absolute, bits } kind;
+  enum class Kind { share, relative, absolute } kind;
   double limit;
   std::string name;
   std::vector<double> values;
+};
+
+// A share of the bandwidth of a copy, of the rate of cuBLAS, or of the fastest peer's speed.
+struct Goal {
+  enum class Of { none, copy, cublas, peer } of = Of::none;
+  double share = 0;
 };
 
 struct Case {
@@ -68,6 +77,7 @@ struct Case {
   std::string name;
   double flops;
   double bytes;
+  Goal goal;
   std::vector<TensorStep> tensors;
   std::vector<ContentStep> contents;
   std::vector<CallStep> calls;

@@ -1,20 +1,20 @@
-// luffy_kernel_bench [--rounds N] [--json FILE] [--commit TEXT] FILE...: times every case of the case files on the first
-// CUDA device, the cache flushed before each call, beside the bandwidth of a copy and the rate of cuBLAS (where it is
-// found) that the same run measures. Needs a driver and nothing else.
+// luffy_kernel_bench [--rounds N] [--json FILE] [--commit TEXT] [--peers FILE] FILE...: times every case of the case files on
+// the first CUDA device, the cache flushed before each call, beside the bandwidth of a copy and the rate of cuBLAS (where
+// it is found) that the same run measures, and the peers' times that card_peers.py wrote. Needs a driver and nothing else.
+// Exit code 0 when every case ran, whether or not goals are met; 1 when one failed, 2 for wrong arguments, 7 without a
+// device.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "../core/plugin.h"
 #include "bench-device.h"
+#include "bench-report.h"
 #include "case-file.h"
 #include "cublas.h"
 #include "replay.h"
@@ -31,6 +31,7 @@ struct Options {
   int product = 8192;  // the edge of the products that the roof is measured with
   std::string json;
   std::string commit;
+  std::string peers;
   std::vector<std::string> files;
 };
 
@@ -52,24 +53,14 @@ Options read_options(int count, char** arguments) {
       options.json = value;
     else if (name == "--commit")
       options.commit = value;
+    else if (name == "--peers")
+      options.peers = value;
     else
-      throw std::runtime_error("unknown option " + name + ": known are --rounds, --product, --json, --commit");
+      throw std::runtime_error("unknown option " + name + ": known are --rounds, --product, --json, --commit, --peers");
   }
   if (options.files.empty()) throw std::runtime_error("no case file");
   return options;
 }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-struct Roofs {
-  double copy = 0;     // bytes read and written per second
-  double float32 = 0;  // FLOPs per second of cuBLAS, 0 without
-  double bfloat16 = 0;
-  std::string cublas;  // its file, or why there is none
-};
 
 Roofs measure_roofs(Device& device, DeviceClock& clock, const Options& options) {
   Roofs roofs;
@@ -97,94 +88,84 @@ Roofs measure_roofs(Device& device, DeviceClock& clock, const Options& options) 
   return roofs;
 }
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
+// The device and its clock.
+struct Place {
+  std::shared_ptr<Device> device;
+  std::unique_ptr<DeviceClock> clock;
+
+  Place() : device(std::make_shared<Device>(plugin_backend(*luffy_plugin(), 0), Device::Options{})) {
+    run_on_stream(*device, "clock", [this] {
+      clock = std::make_unique<DeviceClock>(device->runtime().stream(),
+                                            std::min<size_t>(256 * kMiB, device->runtime().free_memory() / 8));
+    });
   }
-  return out;
+};
+
+// Seconds of each round. Throws what went wrong.
+std::vector<double> time_case(const Place& place, const Case& one, int rounds) {
+  const std::shared_ptr<Device>& device = place.device;
+  Replay replay(device, one);
+  const auto preparation = replay.calls(true);
+  const auto calls = replay.calls(false);
+  if (calls.empty()) throw std::runtime_error("the case calls nothing");
+  std::vector<double> seconds;
+  run_on_stream(*device, "time", [&] {
+    for (const auto& call : preparation) call(device->context());
+    const auto once = [&] {
+      const Context::ScratchMark mark = device->context().scratch_mark();
+      for (const auto& call : calls) call(device->context());
+      device->context().scratch_release(mark);
+    };
+    for (int i = 0; i < 3; ++i) once();
+    device->runtime().finish();
+    seconds = place.clock->time(once, rounds);
+    device->runtime().finish();
+  });
+  return seconds;
 }
 
-bool uses_bfloat16(const Case& one) {
-  return std::any_of(one.tensors.begin(), one.tensors.end(),
-                     [](const TensorStep& tensor) { return tensor.dtype == DType::bf16; });
+std::vector<Case> cases_of(const std::vector<std::string>& files) {
+  std::vector<Case> all;
+  for (const std::string& file : files) {
+    for (Case& one : read_cases(file)) all.push_back(std::move(one));
+  }
+  return all;
 }
 
 int run(const Options& options) {
-  auto device = std::make_shared<Device>(plugin_backend(*luffy_plugin(), 0), Device::Options{});
-  const std::string card = device->runtime().describe();
+  const Peers peers = options.peers.empty() ? Peers{} : read_peers(options.peers);
+  const std::vector<Case> cases = cases_of(options.files);
+  std::unique_ptr<Place> place;
+  try {
+    place = std::make_unique<Place>();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "no device: %s\n", error.what());
+    return 7;
+  }
+  const std::string card = place->device->runtime().describe();
   Roofs roofs;
-  std::unique_ptr<DeviceClock> clock;
-  run_on_stream(*device, "roofs", [&] {
-    clock = std::make_unique<DeviceClock>(device->runtime().stream(),
-                                          std::min<size_t>(256 * kMiB, device->runtime().free_memory() / 8));
-    roofs = measure_roofs(*device, *clock, options);
-  });
-  std::printf("%s\ncopy %.0f GB/s; cuBLAS %s\n", card.c_str(), roofs.copy / 1e9,
-              roofs.float32 > 0 ? (std::to_string(static_cast<int>(roofs.float32 / 1e9)) + " GFLOP/s float32, " +
-                                   std::to_string(static_cast<int>(roofs.bfloat16 / 1e9)) + " bfloat16")
-                                      .c_str()
-                                : roofs.cublas.c_str());
-  std::printf("%-20s %-44s %10s %8s %6s %9s %6s\n", "op", "case", "us", "GB/s", "copy", "GFLOP/s", "cuBLAS");
+  run_on_stream(*place->device, "roofs", [&] { roofs = measure_roofs(*place->device, *place->clock, options); });
+  print_heading(card, roofs);
 
-  std::ostringstream rows;
-  int timed = 0;
+  std::vector<Timing> timings;
   int failed = 0;
-  for (const std::string& file : options.files) {
-    for (const Case& one : read_cases(file)) {
-      std::vector<double> seconds;
-      try {
-        Replay replay(device, one);
-        const auto preparation = replay.calls(true);
-        const auto calls = replay.calls(false);
-        if (calls.empty()) throw std::runtime_error("the case calls nothing");
-        run_on_stream(*device, "time", [&] {
-          for (const auto& call : preparation) call(device->context());
-          const auto once = [&] {
-            const Context::ScratchMark mark = device->context().scratch_mark();
-            for (const auto& call : calls) call(device->context());
-            device->context().scratch_release(mark);
-          };
-          for (int i = 0; i < 3; ++i) once();
-          device->runtime().finish();
-          seconds = clock->time(once, options.rounds);
-        });
-      } catch (const std::exception& error) {
-        std::printf("FAILED %s, %s: %s\n", one.stem.c_str(), one.name.c_str(), error.what());
-        ++failed;
-        break;  // the stream runs nothing any more
-      }
-      const double time = median(seconds);
-      const double bandwidth = one.bytes / time;
-      const double rate = one.flops / time;
-      const double roof = uses_bfloat16(one) ? roofs.bfloat16 : roofs.float32;
-      std::printf("%-20s %-44.44s %10.1f %8.0f %5.0f%% %9.0f %5.0f%%\n", one.stem.c_str(), one.name.c_str(), time * 1e6,
-                  bandwidth / 1e9, 100 * bandwidth / roofs.copy, rate / 1e9, roof > 0 ? 100 * rate / roof : 0.0);
-      rows << (timed == 0 ? "" : ",") << "\n    {\"op\": \"" << escaped(one.stem) << "\", \"case\": \""
-           << escaped(one.name) << "\", \"seconds\": " << time
-           << ", \"fastest\": " << *std::min_element(seconds.begin(), seconds.end()) << ", \"bytes\": " << one.bytes
-           << ", \"flops\": " << one.flops << ", \"shareOfCopy\": " << bandwidth / roofs.copy
-           << ", \"shareOfCublas\": ";
-      if (roof > 0)
-        rows << rate / roof;
-      else
-        rows << "null";
-      rows << "}";
-      ++timed;
+  for (const Case& one : cases) {
+    try {
+      // A poisoned stream runs nothing any more.
+      if (place == nullptr) place = std::make_unique<Place>();
+      timings.push_back(timing_of(one, time_case(*place, one, options.rounds), roofs, peers));
+      print_timing(timings.back());
+    } catch (const std::exception& error) {
+      std::printf("FAILED %s, %s: %s\n", one.stem.c_str(), one.name.c_str(), error.what());
+      ++failed;
+      place.reset();
     }
+    std::fflush(stdout);
   }
-  if (!options.json.empty()) {
-    std::ofstream out(options.json);
-    out << "{\n  \"card\": \"" << escaped(card) << "\",\n  \"commit\": \"" << escaped(options.commit)
-        << "\",\n  \"copyBytesPerSecond\": " << roofs.copy << ",\n  \"cublas\": \"" << escaped(roofs.cublas)
-        << "\",\n  \"cublasFloat32\": " << roofs.float32 << ",\n  \"cublasBfloat16\": " << roofs.bfloat16
-        << ",\n  \"rows\": [" << rows.str() << "\n  ]\n}\n";
-    if (!out.flush()) throw std::runtime_error(options.json + " could not be written");
-  }
-  run_on_stream(*device, "end", [&] { clock.reset(); });
-  std::printf("%d timed, %d failed\n", timed, failed);
-  return failed > 0 || timed == 0 ? 1 : 0;
+  if (!options.json.empty()) write_record(options.json, card, options.commit, roofs, timings);
+  const std::string goals = print_goals(timings, roofs);
+  std::printf("%zu timed, %d failed; %s\n", timings.size(), failed, goals.c_str());
+  return failed > 0 || timings.empty() ? 1 : 0;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Cases of adamw: one step over flat buffers, with the factor and the verdict of gradient-norm.
 import type { AdamWOptions } from '../../lib/ops/adamw.js'
+import { type Bfloat16Case, bfloat16Case } from './bfloat16.js'
 import { dataOf, float32, normal, type OpCase } from './case.js'
 
 export const plainOptions: AdamWOptions = {
@@ -21,7 +22,7 @@ export function adamwCase(n: number, options: Partial<AdamWOptions> = {}, factor
     bytes: 28 * n,
     make(random) {
       const secondMoment = normal(random, [n])
-      for (let i = 0; i < n; i++) secondMoment.data[i] = secondMoment.data[i]! ** 2
+      secondMoment.data = Float32Array.from(secondMoment.data, x => x ** 2)
       return {
         params: normal(random, [n]),
         grads: normal(random, [n]),
@@ -75,3 +76,8 @@ export const cases: readonly OpCase[] = [
   adamwCase(131, {}, 0.125),
   adamwCase(10_007, { step: 2 }),
 ]
+
+/** With the copy of the parameters in bfloat16. */
+export const bfloat16Cases: readonly Bfloat16Case[] = [0, 5, 131, 1031].map(n =>
+  bfloat16Case(adamwCase(n, { step: 3 }, 1, true), ['half']),
+)

@@ -22,12 +22,12 @@ const keyPlace = (position: number, e: number, d: number) =>
 const valuePlace = (position: number, e: number, d: number) => position * d + e
 
 /** How keys stand in the cache: transposed in groups in float32, by rows in bfloat16. */
-interface Layout {
+export interface Layout {
   shape(blocks: number, k: number, d: number): [blocks: number, heads: number, ...number[]]
   place: typeof keyPlace
 }
 const transposed: Layout = { shape: (blocks, k, d) => [blocks, k, groups * d, keyGroup], place: keyPlace }
-const byRows: Layout = { shape: (blocks, k, d) => [blocks, k, attentionBlock, d], place: valuePlace }
+export const byRows: Layout = { shape: (blocks, k, d) => [blocks, k, attentionBlock, d], place: valuePlace }
 
 /** NaN wherever no key was written: an op that reads it shows it. */
 function cacheOf(

@@ -48,9 +48,12 @@ export interface OpCase {
   reference(inputs: HostTensors): Record<string, ArrayLike<number>>
 }
 
+/** Random numbers that say how many elements of a tensor are enough to know the others by (benchmarks/card-cases.ts). */
+export type Drawing = CounterRandom & { readonly sample?: number }
+
 /** Makers of arguments. */
-export function normal(random: CounterRandom, shape: readonly number[], deviation = 1, gap = 0): HostTensor {
-  const data = new Float32Array(sizeOf(shape))
+export function normal(random: Drawing, shape: readonly number[], deviation = 1, gap = 0): HostTensor {
+  const data = new Float32Array(Math.min(sizeOf(shape), random.sample ?? Number.POSITIVE_INFINITY))
   for (let i = 0; i < data.length; i++) data[i] = deviation * random.normal()
   return { dtype: 'float32', shape, data, gap }
 }

@@ -1,6 +1,7 @@
 // Cases of cast: between float32, float16 and bfloat16, with a converter of our own as the reference.
 import type { DType } from '../../lib/native.js'
 import type { CounterRandom } from '../../lib/random.js'
+import type { Bfloat16Case } from './bfloat16.js'
 import { type Data, dataOf, type HostTensor, type OpCase } from './case.js'
 
 export type FloatName = 'float32' | 'float16' | 'bfloat16'
@@ -109,3 +110,27 @@ const pairs: readonly (readonly [FloatName, FloatName])[] = [
 export const cases: readonly OpCase[] = pairs.flatMap(([from, to]) =>
   [0, 1, 3, 17, 123, 65_536 + 131].map(count => castCase(from, to, count)),
 )
+
+export function fillCase(dtype: 'float32' | 'int32' | 'bfloat16', value: number, count: number): OpCase {
+  return {
+    name: `fill ${dtype} with ${value}, ${count}`,
+    flops: 0,
+    bytes: count * (dtype === 'bfloat16' ? 2 : 4),
+    make: () => ({}),
+    outputs: { out: { shape: [count], dtype } },
+    enqueue: ({ ops, handle }, { out }) => ops.fill(handle, out!.handle, value),
+    reference: () => ({
+      out: new Float64Array(count).fill(dtype === 'bfloat16' ? round(value, dtype) : Math.fround(value)),
+    }),
+  }
+}
+
+const filled = [0, 1, 17, 70_001]
+export const fillCases: readonly OpCase[] = filled.flatMap(count => [
+  fillCase('float32', 0.1, count),
+  fillCase('int32', -7, count),
+])
+export const bfloat16FillCases: readonly Bfloat16Case[] = filled.map(count => {
+  const oneCase = fillCase('bfloat16', 0.1, count)
+  return { ...oneCase, plain: oneCase.reference }
+})

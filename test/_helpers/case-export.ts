@@ -22,7 +22,7 @@ class Recording {
   readonly #device: Device
   readonly #ops: Device['ops']
   preparing = false
-  /** Contents as mean and deviation instead of bytes, for tensors of float32 above this many elements. */
+  /** Contents as what they are like instead of bytes, for tensors of floats above this many elements. */
   randomAbove = Number.POSITIVE_INFINITY
 
   constructor(device: Device) {
@@ -49,19 +49,18 @@ class Recording {
     const ops = this.#ops as unknown as Record<string, (...values: unknown[]) => unknown>
     const call = ops[name]?.bind(ops)
     if (call === undefined) return undefined
-    if (['release', 'linearPackedSize', 'deviceInfo', 'systemInfo'].includes(name)) return call
+    if (['linearPackedSize', 'deviceInfo', 'systemInfo'].includes(name)) return call
     return (...values: unknown[]) => {
+      if (name === 'release') return undefined
       if (name === 'allocate') {
         const [, dtype, shape] = values as [unknown, string, readonly number[]]
-        const handle = call(...values) as number
-        this.#ids.set(handle, this.#ids.size)
+        const handle = this.#newHandle()
         this.add(`tensor ${this.#ids.get(handle)} ${dtype} ${shape.join(' ')}`)
         return handle
       }
       if (name === 'view') {
         const [base, offset, shape, rowStride] = values as [number, number, readonly number[], number]
-        const handle = call(...values) as number
-        this.#ids.set(handle, this.#ids.size)
+        const handle = this.#newHandle()
         this.add(
           `view ${this.#ids.get(handle)} ${this.#idOf(base)} ${offset} ${rowStride} ${shape.join(' ')}`,
         )
@@ -78,15 +77,23 @@ class Recording {
     }
   }
 
+  /** Of no memory: a benchmark's tensors take gigabytes, and no argument that is a number is as large. */
+  #newHandle(): number {
+    const handle = 2 ** 52 + this.#ids.size
+    this.#ids.set(handle, this.#ids.size)
+    return handle
+  }
+
   #write(id: number, data: ArrayBufferView): void {
     const isFloat = data instanceof Float32Array || data instanceof Uint16Array
     if (isFloat && data.length > this.randomAbove) {
-      const sample = Float32Array.from(data.subarray(0, 4096), x =>
-        data instanceof Uint16Array ? (values(Uint16Array.of(x), 'bfloat16')[0] as number) : x,
-      )
+      const dtype = data instanceof Uint16Array ? 'bfloat16' : 'float32'
+      // What was computed from elements that were not drawn is NaN.
+      const sample = values(data.subarray(0, 4096), dtype).filter(Number.isFinite)
+      if (sample.length === 0) throw new Error(`tensor ${id}: no finite element to know the others by`)
       const mean = sample.reduce((sum, x) => sum + x, 0) / sample.length
       const deviation = Math.sqrt(sample.reduce((sum, x) => sum + (x - mean) ** 2, 0) / sample.length)
-      this.add(`random ${id} ${mean} ${deviation}`)
+      this.add(`random ${id} ${mean} ${deviation} ${Math.min(...sample)} ${Math.max(...sample)}`)
     } else {
       this.add(`data ${id} ${data.byteLength}`, data)
     }
@@ -121,8 +128,38 @@ function writeLines(path: string, cases: readonly (readonly Line[])[]): void {
   }
 }
 
-export const measureOf = (tolerance: Tolerance) =>
-  typeof tolerance === 'number' ? `share ${tolerance}` : `relative ${tolerance.relative}`
+/** What an error is measured by, and its limit. */
+export interface Measure {
+  kind: 'share' | 'relative' | 'absolute'
+  limit: number
+}
+
+export const measureOf = (tolerance: Tolerance): Measure =>
+  typeof tolerance === 'number'
+    ? { kind: 'share', limit: tolerance }
+    : { kind: 'relative', limit: tolerance.relative }
+
+/**
+ * Expected values without the digits that no test looks at, as they compress to little: within a 4096th of what each may be
+ * off by. In float32 where all of them are.
+ */
+export function shortened(values: ArrayLike<number>, { kind, limit }: Measure): Float32Array | Float64Array {
+  let largest = 0
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i] as number)
+    if (Number.isFinite(size)) largest = Math.max(largest, size)
+  }
+  const short = Float64Array.from(values, x => {
+    if (!Number.isFinite(x) || x === 0) return x
+    const allowed = limit * { share: largest, relative: Math.abs(x), absolute: 1 }[kind]
+    if (Math.abs(Math.fround(x) - x) <= allowed / 4096) return Math.fround(x)
+    // A multiple of the largest power of two that is not above it: 0 for a limit of 0.
+    const unit = allowed > 0 ? 2 ** Math.floor(Math.log2(allowed / 4096)) : 0
+    const rounded = Math.round(x / unit) * unit
+    return Number.isFinite(rounded) ? rounded : x
+  })
+  return short.every(x => Object.is(Math.fround(x), x)) ? Float32Array.from(short) : short
+}
 
 /** The cases with their expected values, guards and what they may be off by; inputs from these random numbers. */
 export function exportCases<Case extends OpCase>(
@@ -131,7 +168,7 @@ export function exportCases<Case extends OpCase>(
   device: Device,
   cases: readonly Case[],
   random: (i: number) => CounterRandom,
-  measure: (oneCase: Case, name: string, inputs: HostTensors, values: ArrayLike<number>) => string,
+  measure: (oneCase: Case, name: string, inputs: HostTensors, values: ArrayLike<number>) => Measure,
 ): void {
   const all = cases.map((oneCase, i) => {
     const inputs = oneCase.make(random(i))
@@ -158,9 +195,12 @@ export function exportCases<Case extends OpCase>(
           if (!writable) continue
           const wanted = expected[name]
           if (wanted === undefined) throw new Error(`${name}: no reference`)
+          const allowed = measure(oneCase, name, inputs, wanted)
+          const data = shortened(wanted, allowed)
+          const width = data.BYTES_PER_ELEMENT
           recording.add(
-            `expect ${recording.id(tensor)} ${measure(oneCase, name, inputs, wanted)} ${wanted.length} ${name}`,
-            Float64Array.from(wanted),
+            `expect ${recording.id(tensor)} ${allowed.kind} ${allowed.limit} ${wanted.length} ${width} ${name}`,
+            data,
           )
         }
         for (const [, guarded] of placed) guarded.dispose()
@@ -173,21 +213,30 @@ export function exportCases<Case extends OpCase>(
   writeLines(path, all)
 }
 
-/** One case of a benchmark: large contents become random numbers of the same mean and deviation. */
+/** What a card should reach: a share of the bandwidth of a copy, of the rate of cuBLAS, or of the fastest peer's speed. */
+export interface Goal {
+  of: 'copy' | 'cublas' | 'peer'
+  share: number
+}
+
+export type CardCase = Omit<OpCase, 'reference'> & { goal?: Goal }
+
+/** The cases of a benchmark: large contents become random numbers of the same mean and deviation. */
 export function exportBenchmark(
   path: string,
   stem: string,
   device: Device,
-  cases: readonly Omit<OpCase, 'reference'>[],
+  cases: readonly CardCase[],
   random: () => CounterRandom,
 ): void {
   const all = cases.map(oneCase => {
     const inputs = oneCase.make(random())
     const recording = new Recording(device)
-    recording.randomAbove = 1024
+    recording.randomAbove = 512
     try {
       device.scope(() => {
         recording.add(`case ${stem} ${oneCase.flops} ${oneCase.bytes} ${oneCase.name}`)
+        if (oneCase.goal) recording.add(`goal ${oneCase.goal.of} ${oneCase.goal.share}`)
         const tensors: Record<string, Tensor> = {}
         for (const [name, { dtype, shape, data }] of Object.entries(inputs)) {
           tensors[name] = device.empty(shape, dtype)

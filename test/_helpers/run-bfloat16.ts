@@ -28,7 +28,10 @@ export function testBfloat16(
         i => new CounterRandom(1, 'bfloat16', i),
         (oneCase, name, inputs, values) =>
           tolerances[name] === undefined
-            ? `absolute ${allowedError(values, oneCase.plain(inputs)[name] ?? [], factorOf(name)).allowed}`
+            ? {
+                kind: 'absolute',
+                limit: allowedError(values, oneCase.plain(inputs)[name] ?? [], factorOf(name)).allowed,
+              }
             : measureOf(tolerances[name]),
       ),
     )

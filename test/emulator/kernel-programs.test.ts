@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { packageRoot } from '../../lib/native-loader.js'
 import { CounterRandom } from '../../lib/random.js'
 import { Device } from '../../lib/tensor/device.js'
 import { bfloat16Cases } from '../_cases/linear.js'
@@ -30,11 +31,17 @@ if (missingReason) {
       await using device = await Device.open('emulated')
       const small = swigluCases.filter(({ bytes }) => bytes < 1e5)
       const path = join(folder, 'swiglu.cases')
-      exportCases(path, 'swiglu', device, small, random, () => 'share 5e-7')
+      exportCases(path, 'swiglu', device, small, random, () => ({ kind: 'share', limit: 5e-7 }))
       const metrics = join(folder, 'policy-loss.cases')
-      exportCases(metrics, 'policy-loss', device, policyLossCases.slice(0, 5), random, () => 'relative 1e-6')
+      exportCases(metrics, 'policy-loss', device, policyLossCases.slice(0, 5), random, () => ({
+        kind: 'relative',
+        limit: 1e-6,
+      }))
       const halves = join(folder, 'linear.cases')
-      exportCases(halves, 'linear', device, bfloat16Cases.slice(0, 3), random, () => 'share 0.02')
+      exportCases(halves, 'linear', device, bfloat16Cases.slice(0, 3), random, () => ({
+        kind: 'share',
+        limit: 0.02,
+      }))
       const good = await runProgram([program, path, metrics, halves])
       t.is(good.code, 0, good.output)
       t.regex(good.output, new RegExp(`^${small.length + 8} passed, 0 failed$`, 'm'))
@@ -80,12 +87,29 @@ if (missingReason) {
     const program = await buildProgram('kernel-bench', 'plain')
     await using device = await Device.open('emulated')
     const path = join(folder, 'swiglu.bench')
-    exportBenchmark(path, 'swiglu', device, swigluCases.slice(6, 10), () => new CounterRandom(1, 'bench'))
+    const goals = [
+      { of: 'copy', share: 1e-9 },
+      { of: 'peer', share: 1e9 },
+      { of: 'cublas', share: 0.5 },
+    ] as const
+    const cases = swigluCases
+      .slice(6, 10)
+      .map((oneCase, i) => ({ ...oneCase, ...(goals[i] ? { goal: goals[i] } : {}) }))
+    exportBenchmark(path, 'swiglu', device, cases, () => new CounterRandom(1, 'bench'))
+    const peers = join(folder, 'peers.tsv')
+    const peerRow = (peer: string, seconds: number) => `swiglu\t${cases[1]!.name}\t${peer}\t${seconds}\n`
+    writeFileSync(peers, peerRow('slow', 9) + peerRow('fast', 1e-9) + peerRow('middling', 0.5))
     const record = join(folder, 'record.json')
     const options = ['--rounds', '2', '--product', '32', '--commit', 'a "commit"', '--json', record]
-    const { code, output } = await runProgram([program, ...options, path])
+    // A machine with cuBLAS cannot run it on the emulated device.
+    const env = { LUFFY_CUBLAS: '/nowhere', LD_LIBRARY_PATH: '/nowhere' }
+    const { code, output } = await runProgram([program, ...options, '--peers', peers, path], env)
     t.is(code, 0, output)
-    t.regex(output, /^4 timed, 0 failed$/m)
+    t.regex(output, /^4 timed, 0 failed; goals: 1 met, 1 missed, 1 not measured$/m)
+    t.regex(output, /^goal swiglu .* of copy: .*, pass$/m)
+    t.regex(output, /^goal swiglu .* of peer: 0\.00, FAIL$/m)
+    t.regex(output, /^goal swiglu .* of cuBLAS: not measured, cuBLAS was not found/m)
+    t.regex(output, /% of fast$/m)
     const { card, commit, copyBytesPerSecond, rows } = JSON.parse(readFileSync(record, 'utf8'))
     t.regex(card, /emulated/)
     t.is(commit, 'a "commit"')
@@ -93,6 +117,45 @@ if (missingReason) {
     t.is(rows.length, 4)
     for (const row of rows)
       t.true(row.seconds > 0 && row.bytes > 0 && row.shareOfCopy > 0, JSON.stringify(row))
+    const met = rows.map((row: { goal?: { met: boolean | null } }) => row.goal?.met)
+    t.deepEqual(met, [true, false, null, undefined])
     t.is((await runProgram([program, '--round', '2', path])).code, 2)
+    writeFileSync(peers, 'swiglu\tname\tpeer\n')
+    const cut = await runProgram([program, '--peers', peers, path])
+    t.is(cut.code, 2)
+    t.regex(cut.output, /peers\.tsv:1: expected op, case, peer and seconds/)
   })
+
+  test.serial(
+    'the cases of the benchmark are recorded and read, and peers are timed on some of them',
+    async t => {
+      const folder = await temporaryFolder(t)
+      const script = join(packageRoot, 'dist/benchmarks/card-cases.js')
+      const recorded = await runProgram([process.execPath, script, folder])
+      t.is(recorded.code, 0, recorded.output)
+      const cases = recorded.output.trim().split('\n')
+      t.true(cases.length > 20)
+      const peers = await runProgram([
+        'python3',
+        join(packageRoot, 'benchmarks/pytorch/card_peers.py'),
+        '--list',
+      ])
+      const timed = peers.output.trim().split('\n')
+      t.true(timed.length > 5, peers.output)
+      const names = cases.map(line => line.split('\t').slice(0, 2).join('\t'))
+      t.deepEqual(
+        timed.filter(name => !names.includes(name)),
+        [],
+      )
+      // A goal that a peer sets needs that peer.
+      const asPeer = cases.filter(line => line.endsWith('\tpeer'))
+      t.true(asPeer.length > 0)
+      for (const line of asPeer) t.true(timed.includes(line.split('\t').slice(0, 2).join('\t')), line)
+      const program = await buildProgram('kernel-bench', 'plain')
+      const options = ['--rounds', '1', '--product', '16']
+      const { code, output } = await runProgram([program, ...options, join(folder, 'gradient-norm.bench')])
+      t.is(code, 0, output)
+      t.regex(output, /^1 timed, 0 failed; goals: 0 met, 0 missed, 0 not measured$/m)
+    },
+  )
 }

@@ -1,4 +1,5 @@
-// zoo --list | zoo NAME...: prints what became of each; exit code 0 right, 3 wrong value, 4 CUDA error.
+// zoo --list | zoo NAME...: prints what became of each; exit code 0 right, 3 wrong value, 4 CUDA error, 7 without a
+// device.
 #include <cstring>
 #include <exception>
 
@@ -7,6 +8,13 @@
 int main(int count, char** names) {
   int code = 0;
   int ran = 0;
+  int devices = 0;
+  const bool only_names = count > 1 && std::strcmp(names[1], "--list") == 0;
+  const cudaError_t found = only_names ? cudaSuccess : cudaGetDeviceCount(&devices);
+  if (found != cudaSuccess) {
+    std::printf("no device: %s\n", cudaGetErrorString(found));
+    return 7;
+  }
   for (int i = 1; i < count; ++i) {
     for (const Animal* animal = Animal::first(); animal != nullptr; animal = animal->next) {
       if (std::strcmp(names[i], "--list") == 0) {

@@ -4,23 +4,28 @@ import { adamw } from '../../lib/ops/adamw.js'
 import { gradientNorm } from '../../lib/ops/gradient-norm.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
-import { adamwCase, cases, plainOptions } from '../_cases/adamw.js'
+import { adamwCase, bfloat16Cases, cases, plainOptions } from '../_cases/adamw.js'
 import { bfloat16Bits } from '../_cases/bfloat16.js'
 import { float32, normal } from '../_cases/case.js'
 import { testAlignment } from '../_helpers/alignment.js'
 import { isClose, sameBits } from '../_helpers/compare.js'
 import { failsOnStream, refusesArguments } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
 import { type Results, runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
 // Float32, as shares of the largest expected magnitude; measured over all instruction sets: beside each.
-testCases(test, devices, cases, {
+const tolerances = {
   params: 8e-7, // 2.1e-7
   firstMoment: 3.5e-7, // 9.8e-8
   secondMoment: 3e-7, // 8.3e-8
-})
+}
+
+testCases(test, devices, cases, tolerances)
+
+testBfloat16(test, devices, bfloat16Cases, tolerances)
 
 testAlignment(test, devices, [adamwCase(2051)])
 

@@ -2,13 +2,32 @@
 import test from 'ava'
 import { cast } from '../../lib/ops/cast.js'
 import { CounterRandom } from '../../lib/random.js'
-import { cases, decode, round, values } from '../_cases/cast.js'
+import { bfloat16FillCases, cases, decode, fillCases, round, values } from '../_cases/cast.js'
+import { exportCases } from '../_helpers/case-export.js'
 import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
-import { runCase } from '../_helpers/run-cases.js'
+import { testBfloat16 } from '../_helpers/run-bfloat16.js'
+import { exportFolder, exporting, runCase, testCases } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
+
+testCases(test, devices, fillCases, { out: 0 })
+
+testBfloat16(test, devices, bfloat16FillCases, { out: 0 })
+
+if (exportFolder !== undefined) {
+  exporting(test, devices, cases, '-pairs', (device, path, stem) =>
+    exportCases(
+      path,
+      stem,
+      device,
+      cases,
+      i => new CounterRandom(1, 'cast', i),
+      () => ({ kind: 'relative', limit: 0 }),
+    ),
+  )
+}
 
 // Rounding is exact: the numbers that the bits stand for are compared, NaN with NaN, and -0 is not 0.
 for (const [i, oneCase] of cases.entries()) {
@@ -51,21 +70,6 @@ test('the same dtype is copied bit for bit, whatever it is', async t => {
     const integers = Int32Array.from({ length: 131 }, (_, i) => i * 16_777_259)
     const out = device.scope(() => cast(device.int32(integers), 'int32'))
     t.deepEqual(await device.readInt32(out), integers, label)
-  }
-})
-
-test('fill writes float32 and int32 numbers, and every element', async t => {
-  for (const { device, label } of devices.all) {
-    for (const n of [0, 1, 17, 70_001]) {
-      const tensors = device.scope(() => {
-        const [floats, integers] = [device.empty([n]), device.empty([n], 'int32')]
-        device.ops.fill(device.handle, floats.handle, 0.1)
-        device.ops.fill(device.handle, integers.handle, -7)
-        return { floats, integers }
-      })
-      t.deepEqual(await device.readFloat32(tensors.floats), new Float32Array(n).fill(0.1), label)
-      t.deepEqual(await device.readInt32(tensors.integers), new Int32Array(n).fill(-7), label)
-    }
   }
 })
 
