@@ -1,8 +1,8 @@
 // `npm run test:emulator [-- PART...]`: the tests of CUDA kernels without a GPU that take too long for `npm test`.
 //   long         the tests that `npm test` skips: races, sanitizers and PTX of the zoo and of two kernels, the golden
 //                policies, registers and machine code of every kernel
-//   ptx          every test of ops on the PTX that nvcc made, translated (leg B): that of compute_80, and of compute_90a
-//                those where the blocks of a cluster share a row
+//   ptx          every test of ops, and the gates of what kernels move, on the PTX that nvcc made, translated (leg B): that
+//                of compute_80, and of compute_90a those where the blocks of a cluster share a row
 //   sanitizers   every case of the ops' tests under AddressSanitizer and UndefinedBehaviorSanitizer; those that move
 //                few bytes under ThreadSanitizer and valgrind too. Every op must have a case
 //   pack         that all which goes to a machine with a card is there and not too large (scripts/gpu-pack.mjs --list)
@@ -20,6 +20,7 @@ const longTests = [
   ...['golden-policies', 'bfloat16-policy'].map(name => `dist/test/training/${name}.test.js`),
 ]
 const ops = 'dist/test/ops/*.test.js'
+const traffic = 'dist/test/emulator/kernel-traffic.test.js'
 const ofClusters = [
   'dist/test/emulator/clusters.test.js',
   ...['logits-policy-loss', 'linear-policy-loss', 'token-log-prob', 'sample-tokens'].map(
@@ -110,7 +111,8 @@ function pack() {
 
 const parts = {
   long: () => runAva(longTests, { LUFFY_EMULATOR: 'all' }),
-  ptx: async () => (await runPtx('80', [ops])) || runPtx('90a', ofClusters, clusterDevice),
+  ptx: async () =>
+    (await runPtx('80', [ops, traffic])) || runPtx('90a', [...ofClusters, traffic], clusterDevice),
   sanitizers: underSanitizers,
   pack,
 }

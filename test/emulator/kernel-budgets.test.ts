@@ -1,27 +1,13 @@
 // Registers and spills of every CUDA kernel against the committed table (nvcc, all architectures).
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { packageRoot } from '../../lib/native-loader.js'
+import { architectures, residentBlocks, budgets as table } from './_budgets.js'
 import { missingReason, runsLongTests } from './_programs.js'
 
-interface Budget {
-  registers: number
-  spills: number
-  stack: number
-  shared: number
-  reason?: string
-  /** Machine instructions by kind (scripts/sass.mjs), where they are known. */
-  sass?: Partial<Record<'mma' | 'ldmatrix' | 'asyncCopies' | 'loads128' | 'stores128' | 'local', number>>
-}
-interface Table {
-  nvcc: string
-  kernels: Record<string, Record<string, Record<string, Budget>>>
-}
-
-const table = JSON.parse(readFileSync(join(packageRoot, 'native/ops/kernel-budgets.json'), 'utf8')) as Table
 const script = join(packageRoot, 'scripts/kernel-budgets.mjs')
 const execute = promisify(execFile)
 
@@ -75,13 +61,6 @@ ptxas info    : Used 40 registers, used 1 barriers, 256 bytes smem, 360 bytes cm
   t.deepEqual(await compare({}, { k: clean }), ['a.cu sm_80 k: in the table, and not compiled'])
 })
 
-// Of a multiprocessor: registers 65,536 everywhere, allotted to warps by 256; of shared memory each block loses 1 KiB.
-const processors = {
-  80: { shared: 164 * 1024, threads: 2048 },
-  '90a': { shared: 228 * 1024, threads: 2048 },
-  120: { shared: 100 * 1024, threads: 1536 },
-} as const
-
 // The tiles of matmul-bf16.cu: warps, 16-row parts of a warp, slices of 32 k, and blocks that a multiprocessor must hold.
 const tiles = [
   {
@@ -114,25 +93,23 @@ const tiles = [
 ]
 
 test('bfloat16 products: tensor cores, 16-byte copies, nothing in local memory (but the largest on sm_120), enough blocks side by side', t => {
-  for (const arch of ['80', '90a', '120'] as const) {
-    const { shared, threads } = processors[arch]
+  for (const arch of architectures) {
     const kernels = Object.entries(table.kernels['matmul-bf16.cu']?.[arch] ?? {})
     for (const { name, rows, columns, warps, parts, stages, least } of tiles) {
       const found = kernels.filter(([kernel]) => kernel.includes(name))
-      // Four layouts of the operands, and gate and up.
+      // Each side along k or not, and the product of gate and up.
       t.is(found.length, 5, `${name} for sm_${arch}`)
-      for (const [kernel, { registers, sass = {} }] of found) {
+      for (const [kernel, budget] of found) {
+        const { sass = {} } = budget
         // A slice is two steps of 16 k: every part meets four of 8 columns, and fragments come four at a time.
         t.is(sass.mma, 2 * parts * 4, kernel)
         t.is(sass.ldmatrix, 2 * (parts + 2), kernel)
         t.true((sass.asyncCopies ?? 0) >= 8, kernel)
-        // Gate and up add nothing that is read.
-        const reads = !kernel.endsWith('true, true, true>')
-        t.true((sass.stores128 ?? 0) > 0 && (sass.loads128 ?? 0) > 0 === reads, kernel)
+        // Gate and up have no addend to load.
+        const isGated = /, true, true, true>$/.test(kernel)
+        t.true((sass.stores128 ?? 0) > 0 && (isGated || (sass.loads128 ?? 0) > 0), kernel)
         t.true((sass.local ?? 0) <= (arch === '120' && parts === 4 ? 40 : 0), `${kernel}: ${sass.local}`)
-        const bytes = (rows + columns) * 32 * 2 * stages + 1024
-        const byRegisters = Math.floor(65_536 / (Math.ceil((registers * 32) / 256) * 256) / warps)
-        const resident = Math.min(Math.floor(shared / bytes), byRegisters, threads / (32 * warps))
+        const resident = residentBlocks(arch, budget, 32 * warps, (rows + columns) * 32 * 2 * stages)
         t.true(resident >= least[arch], `${kernel} on sm_${arch}: ${resident} blocks side by side`)
       }
     }
@@ -160,8 +137,7 @@ const attentionTiles = [
 ]
 
 test('bfloat16 attention: tensor cores, 16-byte copies, nothing in local memory, enough blocks side by side', t => {
-  for (const arch of ['80', '90a', '120'] as const) {
-    const { shared } = processors[arch]
+  for (const arch of architectures) {
     for (const { width, warps, tiles, least, decodes } of attentionTiles) {
       for (const [file, kernel, bytes, of, wanted] of [
         ['attention-bf16', 'attention_forward_bf16_kernel', tiles * 64 * width * 2, warps, least[arch]],
@@ -171,14 +147,83 @@ test('bfloat16 attention: tensor cores, 16-byte copies, nothing in local memory,
           name.startsWith(`${kernel}<${width}>`),
         )
         t.is(found.length, 1, `${kernel}<${width}> for sm_${arch}`)
-        for (const [name, { registers, spills, shared: own, sass = {} }] of found) {
+        for (const [name, budget] of found) {
+          const { spills, sass = {} } = budget
           t.true((sass.mma ?? 0) >= 64 && (sass.ldmatrix ?? 0) >= 32, name)
           t.true((sass.asyncCopies ?? 0) > 0, name)
           t.is(spills + (sass.local ?? 0), 0, `${name} on sm_${arch}`)
-          const byRegisters = Math.floor(65_536 / (Math.ceil((registers * 32) / 256) * 256) / of)
-          const resident = Math.min(Math.floor(shared / (bytes + own + 1024)), byRegisters)
+          const resident = residentBlocks(arch, budget, 32 * of, bytes)
           t.true(resident >= wanted, `${name} on sm_${arch}: ${resident} blocks side by side`)
         }
+      }
+    }
+  }
+})
+
+test('kernels on tensor cores have mma and ldmatrix', t => {
+  const tensorCores = [
+    'attention_backward_bf16_keys_kernel',
+    'attention_backward_bf16_queries_kernel',
+    'attention_decode_bf16_kernel',
+    'attention_forward_bf16_kernel',
+    'matmul_bf16_kernel',
+  ]
+  for (const arch of architectures) {
+    const kernels = Object.values(table.kernels).flatMap(archs => Object.entries(archs[arch]))
+    for (const name of tensorCores) {
+      const found = kernels.filter(([kernel]) => kernel.split('<')[0] === name)
+      t.true(found.length >= 3, `${name} for sm_${arch}`)
+      for (const [kernel, { sass = {} }] of found)
+        t.true((sass.mma ?? 0) > 0 && (sass.ldmatrix ?? 0) > 0, `${kernel} on sm_${arch}`)
+    }
+    // And nothing else has: then it belongs into the list.
+    for (const [kernel, { sass = {} }] of kernels)
+      t.is((sass.mma ?? 0) > 0, tensorCores.includes(kernel.split('<')[0] ?? ''), `${kernel} on sm_${arch}`)
+  }
+})
+
+// The instances for aligned rows: how many of their loads and stores move 16 bytes (bfloat16 of load_four and store_four: 8),
+// at least. Others are scalars, indices, and the last elements of a row that is no multiple of four.
+const wideRows: readonly [kernels: RegExp, loads: number, stores: number][] = [
+  [/^adamw_kernel<true>/, 4, 4],
+  [/^add_indexed_rows_kernel<.*, true>/, 9, 1],
+  [/^add_rows_kernel<.*, true>/, 2, 1],
+  [/^attention_delta_bf16_kernel/, 2, 0],
+  [/^cast_kernel<Float32Format, Float32Format, true>/, 1, 1],
+  [/^cast_kernel<(BFloat16|Float16)Format, (BFloat16|Float16)Format, true>/, 1, 1],
+  [/^copy_indexed_rows_kernel<.*, true>/, 1, 1],
+  [/^fill_kernel<.*, true>/, 0, 1],
+  [/^gradient_norm_chunks_kernel<true>/, 8, 0],
+  [/^kv_cache_append_kernel<4>/, 2, 1],
+  [/^kv_cache_append_bf16_kernel<8>/, 2, 2],
+  [/^kv_cache_copy_(bf16_)?kernel<[48]>/, 2, 2],
+  [/^logits_policy_loss_kernel<.*, true>/, 10, 5],
+  [/^logits_policy_loss_staged_kernel/, 0, 1],
+  [/^reduce_chunks_kernel<.*, true>/, 8, 0],
+  [/^rms_norm_backward_kernel<.*, true>/, 12, 3],
+  [/^rms_norm_forward_kernel<.*, true>/, 9, 4],
+  [/^rope_kernel<.*, true>/, 4, 2],
+  [/^sample_tokens_kernel<.*, true>/, 5, 0],
+  [/^swiglu_backward_kernel<.*, true>/, 3, 2],
+  [/^swiglu_forward_kernel<.*, true>/, 2, 1],
+  [/^token_log_prob_backward_kernel<.*, true>/, 6, 1],
+  [/^token_log_prob_forward_kernel<.*, true>/, 5, 0],
+]
+
+test('kernels over rows move 16 bytes at once (bfloat16: 8)', t => {
+  for (const arch of architectures) {
+    const kernels = Object.values(table.kernels).flatMap(archs => Object.entries(archs[arch]))
+    for (const [pattern, loads, stores] of wideRows) {
+      const found = kernels.filter(([kernel]) => pattern.test(kernel))
+      t.true(found.length >= 1, `${pattern} for sm_${arch}`)
+      for (const [kernel, { sass = {} }] of found) {
+        const where = `${kernel} on sm_${arch}`
+        const half = /b?float16/i.test(kernel) && !/^rms_norm/.test(kernel)
+        const wideLoads = (sass.loads128 ?? 0) + (half ? (sass.loads64 ?? 0) : 0)
+        const mixed = half || /^adamw/.test(kernel)
+        const wideStores = (sass.stores128 ?? 0) + (mixed ? (sass.stores64 ?? 0) : 0)
+        t.true(wideLoads >= loads, `${where}: ${wideLoads} wide loads`)
+        t.true(wideStores >= stores, `${where}: ${wideStores} wide stores`)
       }
     }
   }
