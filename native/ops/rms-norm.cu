@@ -1,6 +1,7 @@
 // rms-norm on CUDA. A group of C numbers is read once and kept in registers: by a warp up to 512 columns, by a block
 // above. A thread owns the same packs of 16 bytes whether they can be loaded as such or not, so alignment changes no bit.
 #include <cinttypes>
+#include <type_traits>
 
 #include "../core/cu.cuh"
 #include "rms-norm-checks.h"
@@ -72,7 +73,7 @@ DEV Pack<T> load_s(const T* x, const T* residual, int64_t column, int64_t column
 }
 
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock)
+KERNEL(kBlock, packs == 4 ? 2 : 4)
 rms_norm_forward_kernel(RmsNormForwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
@@ -134,7 +135,7 @@ rms_norm_forward_kernel(RmsNormForwardArgs args) {
 
 // gradX, and this worker's sum of gradWeight's terms into its own row of the workspace.
 template <class T, int width, int packs, bool aligned>
-KERNEL(kBlock)
+KERNEL(kBlock, packs == 4 && sizeof(T) == 2 ? 1 : 2)
 rms_norm_backward_kernel(RmsNormBackwardArgs args) {
   SHARED(float, scratch, 64);
   constexpr int size = Pack<T>::size;
@@ -265,6 +266,24 @@ int64_t rms_norm_backward_workspace(int64_t rows, int64_t groups, int64_t column
   return count_workers(rows * groups, columns) * columns;
 }
 
+// run(threads of a group, packs that each keeps in registers, whether they are moved whole), as constants. A thread owns the
+// same packs however many it keeps.
+template <class T, class Run>
+static void choose_kernel(int64_t columns, bool aligned, Run&& run) {
+  const auto with_width = [&](auto width) {
+    constexpr int threads = decltype(width)::value;
+    constexpr int64_t pack = int64_t{Pack<T>::size} * threads;
+    if (!aligned) return run(width, std::integral_constant<int, 1>(), std::false_type());
+    if (columns <= pack) return run(width, std::integral_constant<int, 1>(), std::true_type());
+    if constexpr (threads != 32 || 2 * pack < kWarpColumns) {
+      if (columns > 2 * pack) return run(width, std::integral_constant<int, 4>(), std::true_type());
+    }
+    run(width, std::integral_constant<int, 2>(), std::true_type());
+  };
+  if (columns <= kWarpColumns) return with_width(std::integral_constant<int, 32>());
+  with_width(std::integral_constant<int, kBlock>());
+}
+
 template <class T>
 static void forward(const RmsNormForwardArgs& args, cudaStream_t stream) {
   const int64_t element = sizeof(T), columns = args.columns;
@@ -275,22 +294,10 @@ static void forward(const RmsNormForwardArgs& args, cudaStream_t stream) {
   const int64_t per_block = columns <= kWarpColumns ? kBlock / 32 : 1;
   const int64_t blocks = (total + per_block - 1) / per_block;
   const Launch how(dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), kBlock, 0, stream);
-  constexpr int size = Pack<T>::size;
-  if (columns <= kWarpColumns) {
-    if (!aligned)
-      launch<rms_norm_forward_kernel<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size)
-      launch<rms_norm_forward_kernel<T, 32, 1, true>>(how, args);
-    else
-      launch<rms_norm_forward_kernel<T, 32, 4, true>>(how, args);
-  } else {
-    if (!aligned)
-      launch<rms_norm_forward_kernel<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size)
-      launch<rms_norm_forward_kernel<T, kBlock, 1, true>>(how, args);
-    else
-      launch<rms_norm_forward_kernel<T, kBlock, 4, true>>(how, args);
-  }
+  choose_kernel<T>(columns, aligned, [&](auto width, auto packs, auto wide) {
+    launch<rms_norm_forward_kernel<T, decltype(width)::value, decltype(packs)::value, decltype(wide)::value>>(how,
+                                                                                                              args);
+  });
 }
 
 template <class T>
@@ -303,22 +310,10 @@ static void backward(const RmsNormBackwardArgs& args, cudaStream_t stream) {
   const int64_t workers = count_workers(args.rows * args.groups, columns);
   const int64_t blocks = columns <= kWarpColumns ? workers / (kBlock / 32) : workers;
   const Launch how(dim3(static_cast<unsigned>(blocks)), kBlock, 0, stream);
-  constexpr int size = Pack<T>::size;
-  if (columns <= kWarpColumns) {
-    if (!aligned)
-      launch<rms_norm_backward_kernel<T, 32, 1, false>>(how, args);
-    else if (columns <= 32 * size)
-      launch<rms_norm_backward_kernel<T, 32, 1, true>>(how, args);
-    else
-      launch<rms_norm_backward_kernel<T, 32, 4, true>>(how, args);
-  } else {
-    if (!aligned)
-      launch<rms_norm_backward_kernel<T, kBlock, 1, false>>(how, args);
-    else if (columns <= kBlock * size)
-      launch<rms_norm_backward_kernel<T, kBlock, 1, true>>(how, args);
-    else
-      launch<rms_norm_backward_kernel<T, kBlock, 4, true>>(how, args);
-  }
+  choose_kernel<T>(columns, aligned, [&](auto width, auto packs, auto wide) {
+    launch<rms_norm_backward_kernel<T, decltype(width)::value, decltype(packs)::value, decltype(wide)::value>>(how,
+                                                                                                               args);
+  });
   launch<rms_norm_add_partials_kernel>(Launch(dim3(static_cast<unsigned>((columns + 31) / 32)), kBlock, 0, stream),
                                        args.workspace, workers, columns, args.grad_weight);
 }
