@@ -141,6 +141,28 @@ emulatedTest('an equal product is planned once, and each has its own bias', asyn
   t.is(log().length, 2)
 })
 
+emulatedTest('plans are forgotten before they fill the memory, and made again', async t => {
+  const { device, log } = await open(t)
+  await using _ = device
+  const rows = 17 + 4096
+  const a = device.from(new Uint16Array(rows).fill(0x4000), 'bfloat16', [rows, 1]) // 2
+  const b = device.from(Uint16Array.of(0x4040), 'bfloat16', [1, 1]) // 3
+  const out = device.zeros([rows, 1])
+  const run = (count: number) =>
+    device.scope(() => {
+      const [left, right] = [a.rowRange(0, count), out.rowRange(0, count)]
+      device.ops.matmul(device.handle, left.handle, b.handle, right.handle, false, false, true)
+    })
+  log()
+  for (let count = 17; count <= rows; count++) run(count)
+  for (let i = 0; i < 2; i++) run(17)
+  const sums = await device.readFloat32(out)
+  t.deepEqual([sums[0], sums[17], sums[rows - 1]], [6 * 4099, 6 * 4096, 6])
+  const asked = log()
+  t.is(asked.filter(line => line.startsWith('matmul')).length, 4099)
+  t.is(asked.filter(line => line.startsWith('heuristic')).length, 4098)
+})
+
 emulatedTest('few rows, float32 and what does not map stay with the own kernel', async t => {
   const { device, log } = await open(t)
   await using _ = device
