@@ -369,7 +369,10 @@ EXPORTED int cublasLtMatmul(void* handle, void* desc_object, const void* alpha, 
   }
   products += 1;
   const std::string how = way();
-  if (how.rfind("fails:", 0) == 0 && products >= std::atoi(how.c_str() + 6)) return kExecutionFailed;
+  if (how.rfind("fails:", 0) == 0 && products >= std::atoi(how.c_str() + 6)) {
+    log_line("failed " + text_of(*desc, p, ""));
+    return kExecutionFailed;
+  }
   compute(*desc, p, a, b, scale[0], scale[1], c, d);
   log_line("matmul " + text_of(*desc, p, scale[1] == 0 ? "" : c == d ? ", added to D" : ", added to C"));
   return kSuccess;
