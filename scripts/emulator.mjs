@@ -265,7 +265,7 @@ export async function buildPlugin(flavour = 'plain', ptxArch = null) {
   const made = `${path}.of`
   if (existsSync(path) && existsSync(made) && readFileSync(made, 'utf8') === objects.join('\n')) return path
   const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
-  await run('g++', ['-shared', ...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  await run('g++', ['-shared', ...link, '-pthread', ...objects, '-ldl', '-o', `${path}.${process.pid}`])
   renameSync(`${path}.${process.pid}`, path)
   writeFileSync(made, objects.join('\n'))
   return path
