@@ -88,17 +88,17 @@ Roofs measure_roofs(Device& device, DeviceClock& clock, const Options& options) 
   return roofs;
 }
 
+// Not the products of a library, which is a peer here.
+Device::Options own_kernels() {
+  Device::Options options;
+  options.deterministic = true;
+  return options;
+}
+
 // The device and its clock.
 struct Place {
   std::shared_ptr<Device> device;
   std::unique_ptr<DeviceClock> clock;
-
-  // Not the products of a library, which is a peer here.
-  Device::Options own_kernels() {
-    Device::Options options;
-    options.deterministic = true;
-    return options;
-  }
 
   Place() : device(std::make_shared<Device>(plugin_backend(*luffy_plugin(), 0), own_kernels())) {
     run_on_stream(*device, "clock", [this] {
