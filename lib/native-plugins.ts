@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import type { ProductLibrary } from './native.js'
 import { addonPath, packageRoot } from './native-loader.js'
 
 export type PluginName = 'cuda' | 'emulated'
@@ -22,6 +23,21 @@ export interface PluginDevices {
 export function pluginPath(name: PluginName, environment: NodeJS.ProcessEnv = process.env): string {
   const chosen = environment[`LUFFY_${name.toUpperCase()}_PLUGIN`]
   return chosen ? resolve(chosen) : join(packageRoot, files[name])
+}
+
+/** The library of products of the plugin's first device, tried on it; only looked for where there is no device. */
+export function probeProducts(name: PluginName): ProductLibrary | null {
+  const path = pluginPath(name)
+  if (!existsSync(path)) return null
+  const answer = askAddon(
+    path,
+    'if (addon.pluginDevices(path).count === 0) return addon.pluginProducts(path); ' +
+      'const device = addon.openPluginDevice(path, 0, false); const products = addon.deviceProducts(device); ' +
+      'addon.closeDevice(device); return products',
+  )
+  return 'failed' in answer
+    ? { file: '', version: '', reason: answer.failed }
+    : (answer.value as ProductLibrary)
 }
 
 const probed = new Map<string, PluginDevices>()
@@ -55,10 +71,20 @@ function lastBuildReason(): string {
 }
 
 function probe(path: string): PluginDevices {
+  const answer = askAddon(path, 'return addon.pluginDevices(path)')
+  if ('failed' in answer) return { count: 0, reason: answer.failed }
+  const { count, reason } = answer.value as Partial<PluginDevices>
+  return typeof count === 'number' && typeof reason === 'string'
+    ? { count, reason }
+    : { count: 0, reason: 'asking the driver for its devices gave no answer' }
+}
+
+/** What `body` returns of `addon` and the plugin's `path` in a child process, or what became of that. */
+function askAddon(path: string, body: string): { value: unknown } | { failed: string } {
   // The answer is the last line: a driver may have written others.
   const script =
-    'const [addon, path] = process.argv.slice(1); const devices = require(addon).pluginDevices(path); ' +
-    "process.stdout.write('\\n' + JSON.stringify(devices))"
+    `const [addon, path] = process.argv.slice(1); const ask = (addon, path) => { ${body} }; ` +
+    "process.stdout.write('\\n' + JSON.stringify({ value: ask(require(addon), path) }))"
   const child = spawnSync(process.execPath, ['-e', script, addonPath().path, path], {
     encoding: 'utf8',
     timeout: probeMilliseconds,
@@ -69,13 +95,13 @@ function probe(path: string): PluginDevices {
   if (answer) return answer
   const end = child.error?.message ?? (child.signal ? `signal ${child.signal}` : `exit code ${child.status}`)
   const said = child.stderr?.match(/^\w*Error: (.*)$/m)?.[1] ?? ''
-  return { count: 0, reason: said || `asking the driver for its devices ended with ${end}` }
+  return { failed: said || `asking the driver for its devices ended with ${end}` }
 }
 
-function parsed(text: string): PluginDevices | undefined {
+function parsed(text: string): { value: unknown } | undefined {
   try {
-    const { count, reason } = JSON.parse(text) as Partial<PluginDevices>
-    return typeof count === 'number' && typeof reason === 'string' ? { count, reason } : undefined
+    const answer: unknown = JSON.parse(text)
+    return typeof answer === 'object' && answer !== null && 'value' in answer ? answer : undefined
   } catch {
     return undefined
   }

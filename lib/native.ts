@@ -12,11 +12,22 @@ export type MaybeTensor = TensorHandle | null
 
 export type DType = 'float32' | 'bfloat16' | 'float16' | 'int32' | 'uint8' | 'float64'
 
+/** A library of the machine's that takes matrix products of bfloat16 from luffy's own kernel. */
+export interface ProductLibrary {
+  /** Empty when none was found. */
+  file: string
+  version: string
+  /** Why it is not used; empty when it is. */
+  reason: string
+}
+
 export interface DeviceInfo {
   backend: string
   isa: string
   /** The card and its architecture; empty on the CPU. */
   description: string
+  /** null where a backend knows of none: on the CPU. */
+  products: ProductLibrary | null
   threads: number
   /** Bytes of live tensors, their peak, and what the pool and the ops' scratch memory hold besides. */
   liveBytes: number
@@ -95,10 +106,12 @@ export interface Native {
   allocate(device: D, dtype: DType, shape: readonly number[]): T
   closeDevice(device: D): void
   deviceInfo(device: D): DeviceInfo
+  deviceProducts(device: D): ProductLibrary | null
   opTimes(device: D, reset: boolean): OpTime[]
   openDevice(isa: string, threads: number): D
-  openPluginDevice(path: string, ordinal: number): D
+  openPluginDevice(path: string, ordinal: number, deterministic: boolean): D
   pluginDevices(path: string): { count: number; reason: string }
+  pluginProducts(path: string): ProductLibrary
   read(device: D, tensor: T): Promise<ArrayBuffer>
   release(tensor: T): void
   resetPeak(device: D): void
@@ -244,9 +257,11 @@ const names: Record<keyof Native, true> = {
   allocate: true,
   closeDevice: true,
   deviceInfo: true,
+  deviceProducts: true,
   openDevice: true,
   openPluginDevice: true,
   pluginDevices: true,
+  pluginProducts: true,
   opTimes: true,
   read: true,
   release: true,

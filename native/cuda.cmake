@@ -19,6 +19,7 @@ add_library(luffy_cuda_objects OBJECT ${LUFFY_CUDA_SOURCES} ${LUFFY_PLUGIN_CORE}
 luffy_cuda_settings(luffy_cuda_objects)
 
 add_library(luffy_cuda SHARED $<TARGET_OBJECTS:luffy_cuda_objects>)
+target_link_libraries(luffy_cuda PRIVATE ${CMAKE_DL_LIBS})
 set_target_properties(luffy_cuda PROPERTIES
   PREFIX "" SUFFIX ".so" LIBRARY_OUTPUT_DIRECTORY "${LUFFY_OUTPUT}" LINKER_LANGUAGE CUDA)
 

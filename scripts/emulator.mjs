@@ -265,9 +265,23 @@ export async function buildPlugin(flavour = 'plain', ptxArch = null) {
   const made = `${path}.of`
   if (existsSync(path) && existsSync(made) && readFileSync(made, 'utf8') === objects.join('\n')) return path
   const link = sanitizers[flavour].filter(flag => flag.startsWith('-fsanitize'))
-  await run('g++', ['-shared', ...link, '-pthread', ...objects, '-o', `${path}.${process.pid}`])
+  await run('g++', ['-shared', ...link, '-pthread', ...objects, '-ldl', '-o', `${path}.${process.pid}`])
   renameSync(`${path}.${process.pid}`, path)
   writeFileSync(made, objects.join('\n'))
+  return path
+}
+
+// Builds test/emulator/cublaslt-peer.cpp, which emulated devices open where LUFFY_CUBLASLT names it; `defines` make it lack
+// something. Returns its path.
+export async function buildPeer(...defines) {
+  mkdirSync(folder, { recursive: true })
+  const flags = [...common, ...warnings, '-O2', '-fvisibility=hidden', ...defines]
+  const object = await compile('test/emulator/cublaslt-peer.cpp', flags, 'cublaslt-peer')
+  const path = object.replace(/\.o$/, '.so')
+  if (!existsSync(path)) {
+    await run('g++', ['-shared', object, '-o', `${path}.${process.pid}`])
+    renameSync(`${path}.${process.pid}`, path)
+  }
   return path
 }
 
@@ -285,6 +299,8 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
       console.error(error.message)
       process.exitCode = 1
     }
+  } else if (command === 'peer') {
+    console.log(await buildPeer(...rest))
   } else if (command === 'build') {
     try {
       console.log(await buildProgram(rest[0], rest[1], rest[2]))
@@ -294,7 +310,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else {
     console.error(
-      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]]`,
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]] | peer [DEFINES]`,
     )
     process.exitCode = 2
   }

@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import type { BuildStatus } from '../../scripts/build-native.mjs'
 import type { Tools } from '../../scripts/native-tools.mjs'
+import type { ProductLibrary } from '../native.js'
 import { addonPath, packageRoot } from '../native-loader.js'
-import { type PluginDevices, pluginPath, probePlugin } from '../native-plugins.js'
+import { type PluginDevices, pluginPath, probePlugin, probeProducts } from '../native-plugins.js'
 import { importBuild, importTools } from './package-scripts.js'
 
 export interface Problem {
@@ -30,6 +31,8 @@ export interface CudaReport extends PluginDevices {
   path: string
   exists: boolean
   architectures: string
+  /** cuBLASLt; null where no CUDA kernels are built, which alone would use it. */
+  products: ProductLibrary | null
 }
 
 export interface DoctorReport {
@@ -143,6 +146,7 @@ export async function runDoctor(): Promise<DoctorReport> {
       exists: existsSync(pluginPath('cuda')),
       architectures: build?.cuda?.ok ? build.cuda.architectures : '',
       ...probePlugin('cuda'),
+      products: probeProducts('cuda'),
     },
     lastBuild: build && {
       ok: build.ok,
@@ -171,6 +175,7 @@ export function formatDoctor(report: DoctorReport): string {
     ['kernels', addon.kernels.length > 0 ? `${addon.kernels[0]} (of ${addon.kernels.join(', ')})` : 'none'],
     ['addon', `${addon.path}, ${addon.loads ? `loads, ${addon.functions} functions` : addon.error}`],
     ['cuda', describeCuda(report.cuda)],
+    ['cublaslt', describeProducts(report.cuda)],
     ['last build', describeLastBuild(report.lastBuild)],
     ['compiler', tool('compiler')],
     ['cmake', tool('cmake')],
@@ -192,6 +197,14 @@ function describeCuda({ exists, count, reason, architectures }: CudaReport): str
   if (!exists) return `none: ${reason}`
   const built = `kernels for ${architectures.replaceAll(';', ', ')}`
   return count > 0 ? `${built}; ${count} GPU${count > 1 ? 's' : ''}` : `${built}; no GPU: ${reason}`
+}
+
+function describeProducts({ products }: CudaReport): string {
+  if (!products) return 'not looked for: only the CUDA kernels use it'
+  const { file, version, reason } = products
+  if (file === '') return `not found (own products): ${reason}`
+  const found = version === '' ? file : `${version} (${file})`
+  return reason === '' ? found : `${found}, not used (own products): ${reason}`
 }
 
 function describeLastBuild(build: DoctorReport['lastBuild']): string {

@@ -10,6 +10,7 @@ import { formatTable, type TableOptions } from '../report/table.js'
 import { printable } from '../report/text.js'
 import { Policy } from '../sampler/policy.js'
 import type { ComputeDtype } from '../tensor/compute-dtype.js'
+import { Device } from '../tensor/device.js'
 import { checkpointIn } from './sample.js'
 import { catchStopSignals } from './stop-signals.js'
 import { print, tableStyle } from './terminal.js'
@@ -30,6 +31,7 @@ export interface EvalCommandOptions {
   ropeTheta?: number
   maxPositions?: number
   device: string
+  deterministic: boolean
   dtype: ComputeDtype
   allowNonfinite: boolean
   json: boolean
@@ -49,8 +51,9 @@ export async function runEval(path: string, options: EvalCommandOptions): Promis
     progress.log(`${name}: stopping; what is finished is kept, and the same command goes on`)
   })
   try {
+    await using device = await Device.open(options.device, { deterministic: options.deterministic })
     await using policy = await Policy.load(folder, {
-      device: options.device,
+      device,
       dtype: options.dtype,
       allowNonFinite: options.allowNonfinite,
       signal: stop.signal,

@@ -52,6 +52,8 @@ const integers = (text: string) => text.split(',').map(integer(0))
 const collect = (value: string, earlier: string[]) => [...earlier, value]
 const setHelp = 'an option of the configuration, such as objective.entropyCoef=0.003 (repeatable)'
 
+const deterministicHelp = "on CUDA: products by luffy's own kernels alone, not cuBLASLt"
+
 function buildProgram(finish: (exitCode: number) => void): Command {
   const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
     version: string
@@ -95,6 +97,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--max-tokens <count>', 'most new tokens', integer(1), 64)
     .option('--seed <seed>', 'of the random draws (default: another one each time)', integer(0))
     .option('--device <name>', 'auto, cpu, cuda', 'auto')
+    .option('--deterministic', deterministicHelp, false)
     .option('--dtype <name>', 'float32; on CUDA also bfloat16', 'float32')
     .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'one JSON object per completion', false)
@@ -130,6 +133,7 @@ function buildProgram(finish: (exitCode: number) => void): Command {
     .option('--rope-theta <base>', "rotary base in place of the model's", number(1))
     .option('--max-positions <count>', "window in place of the model's", integer(1))
     .option('--device <name>', 'auto, cpu, cuda', 'auto')
+    .option('--deterministic', deterministicHelp, false)
     .option('--dtype <name>', 'float32; on CUDA also bfloat16', 'float32')
     .option('--allow-nonfinite', 'load weights that hold NaN or infinities', false)
     .option('--json', 'print JSON', false)

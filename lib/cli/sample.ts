@@ -23,6 +23,7 @@ import { printable } from '../report/text.js'
 import { judgeOpChains } from '../rewards/op-chains.js'
 import { Policy } from '../sampler/policy.js'
 import type { ComputeDtype } from '../tensor/compute-dtype.js'
+import { Device } from '../tensor/device.js'
 import { checkpointSteps } from '../training/run-folder.js'
 import { fetchModel } from './fetch-model.js'
 import { catchStopSignals } from './stop-signals.js'
@@ -38,6 +39,7 @@ export interface SampleCommandOptions {
   maxTokens: number
   seed: number | undefined
   device: string
+  deterministic: boolean
   dtype: ComputeDtype
   allowNonfinite: boolean
   json: boolean
@@ -66,8 +68,9 @@ export async function runSample(path: string, options: SampleCommandOptions): Pr
   const encoded = await encodePrompts(prompts, tokenizer, options.raw)
   const stop = catchStopSignals(1)
   try {
+    await using device = await Device.open(options.device, { deterministic: options.deterministic })
     await using policy = await Policy.load(folder, {
-      device: options.device,
+      device,
       dtype: options.dtype,
       allowNonFinite: options.allowNonfinite,
       signal: stop.signal,

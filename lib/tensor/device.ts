@@ -14,7 +14,7 @@ import {
   translateNativeError,
 } from '../native.js'
 import { type PluginName, pluginPath, probePlugin } from '../native-plugins.js'
-import { checkInteger, checkOptions, describeValue, nearestName } from '../options.js'
+import { checkBoolean, checkInteger, checkOptions, describeValue, nearestName } from '../options.js'
 import { type Shape, sizeOf, Tensor } from './tensor.js'
 
 export interface DeviceOptions {
@@ -22,6 +22,11 @@ export interface DeviceOptions {
   threads?: number
   /** Instruction set of the CPU kernels: 'avx512', 'avx2' or 'baseline'. Default: the best of this processor. */
   isa?: 'avx512' | 'avx2' | 'baseline'
+  /**
+   * On CUDA: no library takes products of bfloat16, so that a row's bits never depend on the rows beside it. The CPU is
+   * always so. Default false.
+   */
+  deterministic?: boolean
 }
 
 /** Typed arrays by dtype; bfloat16 and float16 travel as their bits. */
@@ -53,26 +58,30 @@ export class Device {
   /** First argument of every op. */
   readonly handle: DeviceHandle
   readonly #scopes: Set<Tensor>[] = []
+  /** Whether a library takes products, as far as is known here. */
+  #hasProducts: boolean
   #closed = false
 
   private constructor(name: string, ops: Native, handle: DeviceHandle) {
     this.name = name
     this.ops = ops
     this.handle = handle
+    this.#hasProducts = ops.deviceProducts(handle)?.reason === ''
   }
 
   /**
    * Opens a device.
    *
    * @param name 'auto' (the fastest present), 'cpu', 'cuda', 'cuda:1' or 'emulated'
-   * @param options of the CPU. A named device that is none refuses them; where 'auto' takes one they are ignored, with a
-   * line on a terminal, so that the same configuration serves machines with and without a GPU
+   * @param options `threads` and `isa` are of the CPU: a named device that is none refuses them; where 'auto' takes one
+   * they are ignored, with a line on a terminal, so that the same configuration serves machines with and without a GPU
    * @throws {DeviceError} when it is not there
    * @throws {ConfigError} for an unknown name or option
    * @throws {NativeMissingError} when the addon is not built
    */
   static async open(name: string = 'auto', options: DeviceOptions = {}): Promise<Device> {
-    const checked = checkOptions(options, 'Device.open', ['threads', 'isa'])
+    const checked = checkOptions(options, 'Device.open', ['threads', 'isa', 'deterministic'])
+    const deterministic = checkBoolean(checked.deterministic ?? false, 'deterministic')
     const threads =
       checked.threads === undefined
         ? Math.min(availableParallelism(), 256)
@@ -87,7 +96,8 @@ export class Device {
         noticeOnce(`luffy: ${message}: ignored`)
       }
       const ops = translating(native())
-      return new Device(plugin.label, ops, ops.openPluginDevice(pluginPath(plugin.name), plugin.ordinal))
+      const handle = ops.openPluginDevice(pluginPath(plugin.name), plugin.ordinal, deterministic)
+      return new Device(plugin.label, ops, handle)
     }
     const isa = checked.isa === undefined ? (process.env.LUFFY_ISA ?? '') : checked.isa
     if (typeof isa !== 'string') throw new TypeError(`isa: expected a string, got ${describeValue(isa)}`)
@@ -202,6 +212,7 @@ export class Device {
     } catch (error) {
       throw translateNativeError(error)
     }
+    this.#noticeProducts()
   }
 
   /**
@@ -270,10 +281,21 @@ export class Device {
   async #read(tensor: Tensor, dtype: DType): Promise<ArrayBuffer> {
     if (tensor.dtype !== dtype) throw new TypeError(`read: expected a ${dtype} tensor, got ${tensor}`)
     try {
-      return await this.ops.read(this.#live(), tensor.handle)
+      const bytes = await this.ops.read(this.#live(), tensor.handle)
+      this.#noticeProducts()
+      return bytes
     } catch (error) {
       throw translateNativeError(error)
     }
+  }
+
+  // Once: the device goes on with its own kernels when its library of products fails.
+  #noticeProducts(): void {
+    if (!this.#hasProducts || this.#closed) return
+    const products = this.ops.deviceProducts(this.handle)
+    if (!products?.reason) return
+    this.#hasProducts = false
+    noticeOnce(`luffy: ${this.name} goes on without ${products.file}: ${products.reason}`)
   }
 }
 

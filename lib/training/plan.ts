@@ -11,7 +11,7 @@ import { Device } from '../tensor/device.js'
 import { effectiveConfig } from './effective-config.js'
 import { momentAt } from './moment.js'
 import { checkFits, namedTask } from './run-task.js'
-import { bestSetOf, type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
+import { bestSetOf, deviceOptionsOf, type ResolvedTrainConfig, trainerOptionsOf } from './train-config.js'
 import { resolveTrainerOptions } from './trainer-options.js'
 import { TrainingRun } from './training-run.js'
 
@@ -44,7 +44,7 @@ export async function checkSetup(
 ): Promise<CheckedSetup> {
   const task = options.task === undefined ? await namedTask(config, undefined) : checkTask(options.task)
   const bestBy = bestSetOf(config, task)
-  await using device = await Device.open(config.device, config.threads ? { threads: config.threads } : {})
+  await using device = await Device.open(config.device, deviceOptionsOf(config))
   const { backend, isa, threads } = device.info()
   checkComputes(device.name, config.dtype)
   const folder = options.folder ?? config.model

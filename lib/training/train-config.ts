@@ -9,7 +9,7 @@ import { reductionKinds, shapingKinds, supervisedWeights } from '../ops/policy-o
 import { describeValue, nearestName } from '../options.js'
 import type { Task } from '../rewards/task.js'
 import { checkComputes, computeDtypes } from '../tensor/compute-dtype.js'
-import { checkDeviceName } from '../tensor/device.js'
+import { checkDeviceName, type DeviceOptions } from '../tensor/device.js'
 import { translateAliases } from './config-aliases.js'
 import { mistakesOf, optionOf, withoutMistakes } from './config-mistakes.js'
 import { dataSchema } from './data-config.js'
@@ -149,6 +149,8 @@ const schema = z.strictObject({
   // machine
   device: z.string().default('auto'),
   dtype: z.enum(computeDtypes).default('float32'),
+  /** On CUDA: products of bfloat16 by luffy's own kernel alone, see DeviceOptions. */
+  deterministic: z.boolean().default(false),
   threads: count.max(256).optional(),
   maxTokensPerMicroBatch: count.optional(),
   gradientCheckpointing: z.boolean().default(false),
@@ -319,6 +321,11 @@ function shapeOf(node: unknown): Record<string, unknown> | undefined {
   while (inner !== undefined && inner.shape === undefined && inner.unwrap)
     inner = inner.unwrap() as typeof inner
   return inner?.shape
+}
+
+/** How a configuration opens its device. */
+export function deviceOptionsOf({ threads, deterministic }: ResolvedTrainConfig): DeviceOptions {
+  return { deterministic, ...(threads === undefined ? {} : { threads }) }
 }
 
 /** What a configuration asks of the trainer. */

@@ -21,7 +21,13 @@ import { RunLock } from './run-lock.js'
 import { itemsOf, namedTask } from './run-task.js'
 import { learningRateAt } from './schedule.js'
 import { addedHistograms } from './token-log.js'
-import { bestSetOf, type ResolvedTrainConfig, readTrainConfig, type TrainConfig } from './train-config.js'
+import {
+  bestSetOf,
+  deviceOptionsOf,
+  type ResolvedTrainConfig,
+  readTrainConfig,
+  type TrainConfig,
+} from './train-config.js'
 import type { Trainer } from './trainer.js'
 import { TrainingRun } from './training-run.js'
 
@@ -106,10 +112,7 @@ async function trainOn(task: Task, { read, notices, signal, onEvent }: Call): Pr
     await tell(onEvent, { type: 'end', step, runFolder, checkpoint: done.checkpoint })
     return done
   }
-  await using device = await Device.open(
-    resolved.device,
-    resolved.threads ? { threads: resolved.threads } : {},
-  )
+  await using device = await Device.open(resolved.device, deviceOptionsOf(resolved))
   // A new run loads its model before its folder is made, so that a model that cannot be trained leaves nothing behind.
   const load = (folder: string) => Learner.load(folder, resolved, task, device, signal)
   await using first = (await isNew(resolved)) ? await load(resolved.model) : undefined

@@ -86,13 +86,14 @@ export class TrainingRun {
     fingerprints?: Fingerprints,
   ): Promise<TrainingRun> {
     await refuseOtherData(join(config.outputDir, config.runName), fingerprints)
-    const { backend, isa, threads } = device.info()
+    const { backend, isa, threads, products } = device.info()
     const folder = await RunFolder.open({
       ...folderOptions(config),
       info: {
         device: backend,
         isa,
         threads,
+        ...(products ? { products: products.reason === '' ? `cuBLASLt ${products.version}` : 'own' } : {}),
         seed: config.seed,
         ...(fingerprints ? { data: fingerprints } : {}),
       },

@@ -78,11 +78,23 @@ void set(napi_env env, napi_value object, const char* name, const std::string& v
   set(env, object, name, text);
 }
 
+// The library of products as an object, null where a backend knows none.
+napi_value library_value(napi_env env, const ProductLibrary& library) {
+  napi_value object = nullptr;
+  if (library.file.empty() && library.reason.empty()) {
+    napi_get_null(env, &object);
+    return object;
+  }
+  napi_create_object(env, &object);
+  set(env, object, "file", library.file);
+  set(env, object, "version", library.version);
+  set(env, object, "reason", library.reason);
+  return object;
+}
+
 // A device of this backend, registered.
-napi_value open_backend(napi_env env, Backend backend, int threads) {
+napi_value open_backend(napi_env env, Backend backend, Device::Options options) {
   const char* pool = std::getenv("LUFFY_POOL");
-  Device::Options options;
-  options.threads = threads;
   options.caching = pool == nullptr || std::strcmp(pool, "off") != 0;
   OpenDevice open;
   open.device = std::make_shared<Device>(std::move(backend), options);
@@ -100,7 +112,9 @@ napi_value open_device(napi_env env, napi_callback_info info) {
     throw ArgumentError(ArgumentError::Kind::range,
                         "openDevice: threads must be from 1 to 256, got " + std::to_string(threads));
   }
-  return open_backend(env, cpu_backend(isa.c_str()), static_cast<int>(threads));
+  Device::Options options;
+  options.threads = static_cast<int>(threads);
+  return open_backend(env, cpu_backend(isa.c_str()), options);
 }
 
 // pluginDevices(path) -> { count, reason }: the devices of a plugin; loads it
@@ -117,9 +131,17 @@ napi_value plugin_devices(napi_env env, napi_callback_info info) {
   return object;
 }
 
-// openPluginDevice(path, ordinal) -> device
+// pluginProducts(path) -> the library of products that a plugin's devices would try; loads both
+napi_value plugin_products(napi_env env, napi_callback_info info) {
+  Call<1> call(env, info);
+  Environment& environment = Environment::of(env);
+  const std::string path = Argument<std::string>::from(Place{env, environment, call.name, 0}, call.values[0]);
+  return library_value(env, load_plugin(path).find_products());
+}
+
+// openPluginDevice(path, ordinal, deterministic) -> device
 napi_value open_plugin_device(napi_env env, napi_callback_info info) {
-  Call<2> call(env, info);
+  Call<3> call(env, info);
   Environment& environment = Environment::of(env);
   const std::string path = Argument<std::string>::from(Place{env, environment, call.name, 0}, call.values[0]);
   const int64_t ordinal = integer_of(Place{env, environment, call.name, 1}, call.values[1]);
@@ -127,7 +149,9 @@ napi_value open_plugin_device(napi_env env, napi_callback_info info) {
     throw ArgumentError(ArgumentError::Kind::range,
                         "openPluginDevice: expected a device's number, got " + std::to_string(ordinal));
   }
-  return open_backend(env, plugin_backend(load_plugin(path), static_cast<int>(ordinal)), 1);
+  Device::Options options;
+  options.deterministic = Argument<bool>::from(Place{env, environment, call.name, 2}, call.values[2]);
+  return open_backend(env, plugin_backend(load_plugin(path), static_cast<int>(ordinal)), options);
 }
 
 // closeDevice(device): drops what is queued. Its tensors stay valid handles until released, but ops refuse the device.
@@ -157,6 +181,7 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   set(env, object, "backend", device.backend().name);
   set(env, object, "isa", device.backend().isa);
   set(env, object, "description", device.runtime().describe());
+  set(env, object, "products", library_value(env, device.runtime().products()));
   set(env, object, "freeMemory", static_cast<double>(device.runtime().free_memory()));
   set(env, object, "threads", static_cast<double>(device.threads()));
   set(env, object, "liveBytes", static_cast<double>(device.pool().live_bytes()));
@@ -167,6 +192,15 @@ napi_value device_info(napi_env env, napi_callback_info info) {
   set(env, object, "enqueuedOps", static_cast<double>(device.stream().enqueued()));
   set(env, object, "completedOps", static_cast<double>(device.stream().completed()));
   return object;
+}
+
+// deviceProducts(device) -> what deviceInfo says of the library of products, alone
+napi_value device_products(napi_env env, napi_callback_info info) {
+  Call<1> call(env, info);
+  Environment& environment = Environment::of(env);
+  Device& device =
+      *entry_of(Place{env, environment, call.name, 0}, environment.devices, call.values[0], "device").device;
+  return library_value(env, device.runtime().products());
 }
 
 // opTimes(device, reset) -> [{ op, count, seconds }]: time of each op on the stream's thread since the last reset
@@ -378,10 +412,12 @@ const Row kFunctions[] = {
     {"allocate", safe<allocate>},
     {"closeDevice", safe<close_device>},
     {"deviceInfo", safe<device_info>},
+    {"deviceProducts", safe<device_products>},
     {"opTimes", safe<op_times>},
     {"openDevice", safe<open_device>},
     {"openPluginDevice", safe<open_plugin_device>},
     {"pluginDevices", safe<plugin_devices>},
+    {"pluginProducts", safe<plugin_products>},
     {"read", safe<read>},
     {"release", safe<release>},
     {"resetPeak", safe<reset_peak>},

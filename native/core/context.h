@@ -12,6 +12,9 @@ namespace luffy {
 
 class ThreadPool;
 class ScratchArena;
+namespace cuda {
+class CublasLt;
+}
 
 class Context {
  public:
@@ -43,6 +46,9 @@ class Context {
 
   // The device's stream on a backend that has one (cudaStream_t); null on the CPU.
   void* stream = nullptr;
+
+  // The library that takes products of bfloat16 from the backend's own kernel, or null.
+  cuda::CublasLt* cublaslt = nullptr;
 
   // Where kernels leave what they find wrong in arrays (null on the CPU), and the number of the running op.
   FaultRecord* faults = nullptr;

@@ -8,6 +8,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+constexpr bool kEmulated = false;
+
 #define DEV __device__ __forceinline__
 #define HOST_DEV __host__ __device__ __forceinline__
 // KARCH: 800, 900, 1000, 1200 in device code. Kernels ask this and never __CUDA_ARCH__, so that the emulator can
@@ -30,6 +32,8 @@ extern __shared__ __align__(128) unsigned char luffy_dynamic_shared[];
 
 #include "../emulator/device-functions.h"
 #include "../emulator/launch.h"
+
+constexpr bool kEmulated = true;
 
 #define DEV inline
 #define HOST_DEV inline

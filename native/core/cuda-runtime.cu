@@ -3,7 +3,10 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "../ops/cublaslt.h"
+#include "../ops/matmul-bf16.cuh"
 #include "../ops/op-list.h"
 #include "cu.cuh"
 #include "errors.h"
@@ -106,6 +109,23 @@ class CudaRuntime : public Runtime {
            std::to_string(properties.minor);
   }
 
+  void open_products(Context& context, const std::function<void*(size_t bytes)>& take) override {
+    select();
+    auto library = cuda::CublasLt::open(take, products_);
+    try {
+      if (library != nullptr) products_.reason = cuda::check_cublaslt(context, *this, *library);
+    } catch (const OutOfMemory&) {
+      products_.reason = "there is no memory to try it";
+    } catch (const DeviceFailure& failure) {
+      // Nothing can be launched any more.
+      throw DeviceFailure("trying " + products_.file + ": " + failure.what() + "; deterministic: true leaves it out");
+    }
+    if (!products_.reason.empty()) return;
+    cublaslt_ = std::move(library);
+    context.cublaslt = cublaslt_.get();
+  }
+  ProductLibrary products() override { return cublaslt_ == nullptr ? products_ : cublaslt_->state(); }
+
  private:
   void open() {
     select();
@@ -123,6 +143,7 @@ class CudaRuntime : public Runtime {
   void close() {
     cudaSetDevice(ordinal_);
     if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+    cublaslt_.reset();
     for (cudaEvent_t event : half_done_) {
       if (event != nullptr) cudaEventDestroy(event);
     }
@@ -152,6 +173,8 @@ class CudaRuntime : public Runtime {
   cudaStream_t stream_ = nullptr;
   void* staging_ = nullptr;
   FaultRecord* faults_ = nullptr;
+  ProductLibrary products_{"", "", "the device is deterministic"};
+  std::unique_ptr<cuda::CublasLt> cublaslt_;
   cudaEvent_t half_done_[2] = {};
   int half_ = 0;
 };
@@ -188,6 +211,7 @@ extern "C" __attribute__((visibility("default"))) const luffy::Plugin* luffy_plu
                                     LUFFY_PLUGIN_NAME,
                                     &luffy::op_table_cuda,
                                     luffy::device_count,
-                                    luffy::open};
+                                    luffy::open,
+                                    luffy::cuda::CublasLt::find};
   return &plugin;
 }

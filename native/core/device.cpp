@@ -3,6 +3,8 @@
 #include <exception>
 #include <utility>
 
+#include "errors.h"
+
 namespace luffy {
 
 Device::Device(Backend backend, Options options)
@@ -22,10 +24,25 @@ Device::Device(Backend backend, Options options)
             options.caching) {
   context_.stream = runtime().stream();
   context_.faults = runtime().faults();
+  if (options.deterministic) return;
+  runtime().open_products(context_, [this](size_t bytes) -> void* {
+    try {
+      product_memory_ = pool_.allocate(bytes);
+      product_bytes_ = bytes;
+    } catch (const OutOfMemory&) {
+      return nullptr;
+    }
+    return product_memory_;
+  });
+  if (context_.cublaslt == nullptr && product_memory_ != nullptr) {
+    pool_.release(product_memory_, product_bytes_);
+    product_memory_ = nullptr;
+  }
 }
 
 Device::~Device() {
   stop();
+  if (product_memory_ != nullptr) pool_.release(product_memory_, product_bytes_);
   pool_.trim();
 }
 

@@ -29,6 +29,8 @@ class Device {
   struct Options {
     int threads = 1;
     bool caching = true;  // of the pool
+    // No library takes products from the backend's own kernels: a row's bits do not depend on the rows beside it.
+    bool deterministic = false;
   };
 
   Device(Backend backend, Options options);
@@ -58,6 +60,8 @@ class Device {
   Context context_;
   Stream stream_;
   Pool pool_;
+  void* product_memory_ = nullptr;
+  size_t product_bytes_ = 0;
 };
 
 // A block of device memory, shared by the tensors that are views of it; freed in stream order with the last of them.

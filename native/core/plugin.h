@@ -15,7 +15,7 @@ struct OpTable;
 // What `luffy_plugin()`, the library's only export, returns. Library and addon come from one build: `version` and the
 // sizes tell when they do not.
 struct Plugin {
-  static constexpr int kVersion = 2;
+  static constexpr int kVersion = 3;
   int version;
   size_t table_bytes;
   size_t context_bytes;
@@ -25,6 +25,8 @@ struct Plugin {
   int (*device_count)(std::string& reason);
   // Opens device `ordinal`; throws DeviceFailure.
   std::unique_ptr<Runtime> (*open)(int ordinal);
+  // The library of products that its devices would try, looked for without a device.
+  ProductLibrary (*find_products)();
 };
 
 using PluginEntry = const Plugin* (*)();

@@ -3,11 +3,19 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 #include "fault.h"
 
 namespace luffy {
+
+class Context;
+
+// A library of the machine's that takes products from a backend: where it was found, and why it is not used (empty: it is).
+struct ProductLibrary {
+  std::string file, version, reason;
+};
 
 class Runtime {
  public:
@@ -39,6 +47,12 @@ class Runtime {
   virtual void* stream() = 0;
   // "NVIDIA H100, compute 9.0" or "".
   virtual std::string describe() = 0;
+
+  // Opens the library of products, if the backend knows one, and tries it before anything else is launched; the context
+  // then has it. `take` gives memory of the device for as long as the library is there, or null.
+  virtual void open_products(Context&, const std::function<void*(size_t bytes)>& take) { (void)take; }
+  // What became of it, asked for by any thread; all of it is empty on a backend that knows none.
+  virtual ProductLibrary products() { return {}; }
 };
 
 }  // namespace luffy

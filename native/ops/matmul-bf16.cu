@@ -303,21 +303,5 @@ void run_swiglu_product(Context& context, const ProductOf<bf16, bf16>& product) 
   context.scratch_release(mark);
 }
 
-template <class Out>
-static void run_bf16(Context& context, const ProductOf<bf16, Out>& product, const Out* residual = nullptr,
-                     int64_t residual_stride = 0) {
-  const Context::ScratchMark mark = context.scratch_mark();
-  float* workspace = context.scratch<float>(bf16_workspace(product.m, product.n, product.k));
-  launch_bf16_product(product, residual, residual_stride, workspace, stream_of(context));
-  context.scratch_release(mark);
-}
-
-void run_product(Context& context, const ProductOf<bf16, bf16>& product, const bf16* residual,
-                 int64_t residual_stride) {
-  run_bf16(context, product, residual, residual_stride);
-}
-void run_product(Context& context, const ProductOf<bf16, bf16>& product) { run_bf16(context, product); }
-void run_product(Context& context, const ProductOf<bf16, float>& product) { run_bf16(context, product); }
-
 }  // namespace cuda
 }  // namespace luffy

@@ -2,10 +2,9 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
-
 #include "../core/check.h"
 #include "../core/errors.h"
+#include "../core/library.h"
 
 namespace luffy::programs {
 
@@ -25,36 +24,24 @@ struct Cublas::Functions {
 };
 
 std::unique_ptr<Cublas> Cublas::open(void* stream, std::string& reason) {
-  const char* chosen = std::getenv("LUFFY_CUBLAS");
-  void* library = nullptr;
   std::unique_ptr<Cublas> cublas(new Cublas);
-  for (const char* name :
-       {chosen != nullptr ? chosen : "libcublas.so.13", "libcublas.so.13", "libcublas.so.12", "libcublas.so"}) {
-    library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    cublas->file_ = name;
-    if (library != nullptr) break;
-  }
-  if (library == nullptr) {
-    reason = "cuBLAS was not found (LUFFY_CUBLAS=/path/of/libcublas.so.12 names it)";
-    return nullptr;
-  }
-  auto functions = std::make_unique<Functions>();
-  functions->create = reinterpret_cast<decltype(functions->create)>(dlsym(library, "cublasCreate_v2"));
-  functions->destroy = reinterpret_cast<decltype(functions->destroy)>(dlsym(library, "cublasDestroy_v2"));
-  functions->set_stream = reinterpret_cast<decltype(functions->set_stream)>(dlsym(library, "cublasSetStream_v2"));
-  functions->gemm = reinterpret_cast<decltype(functions->gemm)>(dlsym(library, "cublasGemmEx"));
-  if (!functions->create || !functions->destroy || !functions->set_stream || !functions->gemm) {
-    reason = cublas->file_ + " lacks a function";
-    return nullptr;
-  }
-  cublas->functions_ = std::move(functions);
-  int status = cublas->functions_->create(&cublas->handle_);
-  if (status == 0) status = cublas->functions_->set_stream(cublas->handle_, stream);
-  if (status != 0) {
-    reason = cublas->file_ + " did not start: status " + std::to_string(status);
-    return nullptr;
-  }
-  return cublas;
+  const LibrarySearch search{"cuBLAS", "LUFFY_CUBLAS", {"libcublas.so.13", "libcublas.so.12", "libcublas.so"}};
+  reason = open_library(search, [&](void* library, const std::string& file) -> std::string {
+    auto functions = std::make_unique<Functions>();
+    functions->create = reinterpret_cast<decltype(functions->create)>(dlsym(library, "cublasCreate_v2"));
+    functions->destroy = reinterpret_cast<decltype(functions->destroy)>(dlsym(library, "cublasDestroy_v2"));
+    functions->set_stream = reinterpret_cast<decltype(functions->set_stream)>(dlsym(library, "cublasSetStream_v2"));
+    functions->gemm = reinterpret_cast<decltype(functions->gemm)>(dlsym(library, "cublasGemmEx"));
+    if (!functions->create || !functions->destroy || !functions->set_stream || !functions->gemm)
+      return file + " lacks a function";
+    int status = functions->create(&cublas->handle_);
+    if (status == 0) status = functions->set_stream(cublas->handle_, stream);
+    if (status != 0) return file + " did not start: status " + std::to_string(status);
+    cublas->functions_ = std::move(functions);
+    cublas->file_ = file;
+    return "";
+  });
+  return reason.empty() ? std::move(cublas) : nullptr;
 }
 
 Cublas::~Cublas() {

@@ -11,8 +11,8 @@ enum class Product { float32, bfloat16 };
 
 class Cublas {
  public:
-  // Looks for versions 13 and 12, also at the path in LUFFY_CUBLAS (Python's wheels keep one). Null when there is none
-  // or it does not start; `reason` says why.
+  // Version 13 or 12, or the file that LUFFY_CUBLAS names. Null when there is none or it does not start; `reason` says
+  // why.
   static std::unique_ptr<Cublas> open(void* stream, std::string& reason);
   ~Cublas();
 

@@ -88,12 +88,19 @@ Roofs measure_roofs(Device& device, DeviceClock& clock, const Options& options) 
   return roofs;
 }
 
+// Not the products of a library, which is a peer here.
+Device::Options own_kernels() {
+  Device::Options options;
+  options.deterministic = true;
+  return options;
+}
+
 // The device and its clock.
 struct Place {
   std::shared_ptr<Device> device;
   std::unique_ptr<DeviceClock> clock;
 
-  Place() : device(std::make_shared<Device>(plugin_backend(*luffy_plugin(), 0), Device::Options{})) {
+  Place() : device(std::make_shared<Device>(plugin_backend(*luffy_plugin(), 0), own_kernels())) {
     run_on_stream(*device, "clock", [this] {
       clock = std::make_unique<DeviceClock>(device->runtime().stream(),
                                             std::min<size_t>(256 * kMiB, device->runtime().free_memory() / 8));

@@ -16,5 +16,5 @@ export const testDevices: readonly TestDevice[] = testDeviceNames().flatMap((nam
 )
 
 export function openTestDevice({ name, threads }: TestDevice): Promise<Device> {
-  return Device.open(name, name === 'cpu' ? { threads } : {})
+  return Device.open(name, { deterministic: true, ...(name === 'cpu' ? { threads } : {}) })
 }

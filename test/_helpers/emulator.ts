@@ -23,6 +23,11 @@ export function buildEmulated(): string {
   return path
 }
 
+/** Builds the cuBLASLt of the tests (test/emulator/cublaslt-peer.cpp); `defines` make it lack something. */
+export function buildPeer(...defines: string[]): string {
+  return run('peer', ...defines)
+}
+
 const only = process.env.LUFFY_TEST_DEVICES ?? ''
 if (!['', 'cpu', 'emulated', 'cuda'].includes(only))
   throw new Error(`LUFFY_TEST_DEVICES: unknown device '${only}'`)

@@ -77,7 +77,8 @@ function allowedError(
   return { ofPlain, allowed: factor * ofPlain + 2 * noise }
 }
 
-function isNearAsPlain(
+/** Whether a result is as near to float64 as a plain bfloat16 computation, by the rule above. */
+export function isNearAsPlain(
   t: ExecutionContext,
   what: string,
   got: Float64Array,

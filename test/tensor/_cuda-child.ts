@@ -74,5 +74,15 @@ async function fault(): Promise<unknown> {
   }
 }
 
-const ways: Record<string, () => Promise<unknown>> = { memory, fault }
+async function open(): Promise<unknown> {
+  try {
+    await using device = await Device.open('cuda')
+    return { products: device.info().products, values: [...(await device.readFloat32(device.zeros([2])))] }
+  } catch (error) {
+    const { name, message } = error as Error
+    return { name, message }
+  }
+}
+
+const ways: Record<string, () => Promise<unknown>> = { memory, fault, open }
 process.stdout.write(JSON.stringify(await ways[process.argv[2] as string]?.()))

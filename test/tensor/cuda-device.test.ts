@@ -38,7 +38,7 @@ emulatedTest('device numbers that do not exist are named, with those that do', a
   }
   await using device = await Device.open('cuda:0')
   t.is(device.name, 'cuda:0')
-  t.throws(() => device.ops.openPluginDevice(buildEmulated(), 3), {
+  t.throws(() => device.ops.openPluginDevice(buildEmulated(), 3, false), {
     message: /no device emulated:3, only 0 to 0/,
   })
 })

@@ -36,7 +36,7 @@ for (const name of computing) {
   // The others in `npm run test:emulator`.
   for (const architecture of runsLongTests ? tinyNames : (['qwen3'] as const)) {
     test(`${name}, ${architecture}`, async t => {
-      await using device = await Device.open(name)
+      await using device = await Device.open(name, { deterministic: true })
       await using policy = await Policy.create(tinyPolicies[architecture], {
         device,
         seed: 7,
@@ -96,7 +96,7 @@ for (const name of computing) {
   }
 
   test(`${name}: recomputed layers and parts of a batch change the gradient by its rounding at most`, async t => {
-    await using device = await Device.open(name)
+    await using device = await Device.open(name, { deterministic: true })
     const results: Float32Array[] = []
     for (const settings of [{}, { gradientCheckpointing: true, maxTokensPerMicroBatch: 70 }]) {
       await using policy = await Policy.create(tinyPolicies.qwen3, { device, seed: 7, dtype: 'bfloat16' })
