@@ -99,6 +99,8 @@ class CudaRuntime : public Runtime {
     throw_fault();
   }
 
+  void select() override { check_cuda(cudaSetDevice(ordinal_), "selecting a device"); }
+
   FaultRecord* faults() override { return faults_; }
 
   void* stream() override { return stream_; }
@@ -160,8 +162,6 @@ class CudaRuntime : public Runtime {
     clear_faults(*faults_);
     throw FaultError(text, sequence);
   }
-  // The device of this thread is the one that calls go to; the JavaScript thread and the stream's both come here.
-  void select() { check_cuda(cudaSetDevice(ordinal_), "selecting a device"); }
   // The half of the staging memory whose copy was started longer ago, when that copy is done.
   int next_half() {
     half_ = 1 - half_;

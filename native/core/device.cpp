@@ -12,8 +12,11 @@ Device::Device(Backend backend, Options options)
       threads_(options.threads),
       arena_(*backend_.runtime),
       context_(threads_, arena_),
-      stream_({[this](uint64_t sequence) { context_.sequence = sequence; }, [this] { arena_.reset(); },
-               runtime().stream() != nullptr}),
+      stream_({[this](uint64_t sequence) {
+                 context_.sequence = sequence;
+                 runtime().select();
+               },
+               [this] { arena_.reset(); }, runtime().stream() != nullptr}),
       pool_({[this](size_t bytes) { return runtime().allocate(bytes); },
              [this](void* data, size_t) { stream_.enqueue_always([this, data] { runtime().release(data); }); },
              [this] {

@@ -40,6 +40,9 @@ class Runtime {
   // kernel that failed.
   virtual void finish() = 0;
 
+  // Makes the device the one that calls of this thread go to: called before every task of the stream's thread.
+  virtual void select() {}
+
   // Where kernels leave what they find wrong, or null.
   virtual FaultRecord* faults() = 0;
 

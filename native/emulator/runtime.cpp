@@ -25,7 +25,21 @@ int most_shared_memory() {
 
 namespace {
 
-constexpr int kDevices = 1;
+thread_local int selected_device = 0;
+
+}  // namespace
+
+namespace emulator {
+
+int device_count() {
+  const char* text = std::getenv("EMULATOR_DEVICES");
+  return text == nullptr ? 1 : std::atoi(text);
+}
+int current_device() { return selected_device; }
+
+}  // namespace emulator
+
+namespace {
 
 cudaError_t copy_now_or_later(void* target, const void* source, size_t bytes, cudaMemcpyKind kind,
                               cudaStream_t stream) {
@@ -57,15 +71,17 @@ cudaError_t copy_now_or_later(void* target, const void* source, size_t bytes, cu
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = kDevices;
+  *count = device_count();
   return remember(cudaSuccess);
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = selected_device;
   return remember(cudaSuccess);
 }
 cudaError_t cudaSetDevice(int device) {
-  return remember(device >= 0 && device < kDevices ? cudaSuccess : cudaErrorInvalidDevice);
+  if (device < 0 || device >= device_count()) return remember(cudaErrorInvalidDevice);
+  selected_device = device;
+  return remember(cudaSuccess);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = CUDART_VERSION;
@@ -82,7 +98,7 @@ cudaError_t cudaDeviceReset() {
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
-  if (device < 0 || device >= kDevices) return remember(cudaErrorInvalidDevice);
+  if (device < 0 || device >= device_count()) return remember(cudaErrorInvalidDevice);
   std::memset(static_cast<void*>(out), 0, sizeof *out);
   std::strcpy(out->name, "luffy emulated device");
   out->major = architecture() / 10;

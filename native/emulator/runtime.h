@@ -12,6 +12,7 @@
 
 // In lazy mode (EMULATOR_STREAMS=lazy) work waits here until something waits for it, as late as a device may run it.
 struct CUstream_st {
+  int device = 0;
   std::deque<std::function<void()>> work;
   uint64_t enqueued = 0, done = 0;
   bool blocking = true;  // takes part in the order of the null stream
@@ -46,7 +47,11 @@ size_t free_memory();
 size_t total_memory();
 bool is_pinned(const void* pointer);
 
-// runtime.cpp: EMULATOR_ARCH=80 (default), 90, 120: what the device says of itself.
+// runtime.cpp. EMULATOR_DEVICES: how many there are, one unless it says; all share their memory.
+int device_count();
+// That of this thread.
+int current_device();
+// EMULATOR_ARCH=80 (default), 90, 120: what the device says of itself.
 int architecture();
 // Bytes that one block may have.
 int most_shared_memory();

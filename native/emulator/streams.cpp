@@ -152,6 +152,12 @@ cudaError_t enqueue_kernel(const Shape& shape, Call call) {
            shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, wrong);
     return remember(cudaErrorInvalidConfiguration);
   }
+  // As on a device: a kernel goes to a stream of the device that this thread has selected.
+  if (!is_null(shape.stream) && shape.stream->device != current_device()) {
+    report("%s: the stream is of device %d, this thread has selected device %d", call.name, shape.stream->device,
+           current_device());
+    return remember(cudaErrorInvalidResourceHandle);
+  }
   note_call("launch %s grid %u %u %u block %u %u %u shared %zu cluster %u", call.name, shape.grid.x, shape.grid.y,
             shape.grid.z, shape.block.x, shape.block.y, shape.block.z, shape.shared_bytes, shape.cluster);
   // As on a device, the launch itself succeeds: whoever waits finds the error.
@@ -178,6 +184,7 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* out, unsigned flags, int)
   LUFFY_RUNTIME_LOCK;
   if (out == nullptr) return remember(cudaErrorInvalidValue);
   *out = new CUstream_st;
+  (*out)->device = current_device();
   (*out)->blocking = (flags & cudaStreamNonBlocking) == 0;
   streams().insert(*out);
   return remember(cudaSuccess);

@@ -84,5 +84,15 @@ async function open(): Promise<unknown> {
   }
 }
 
-const ways: Record<string, () => Promise<unknown>> = { memory, fault, open }
+/** Kernels before any transfer: each device's thread must have selected it. */
+async function two(): Promise<unknown> {
+  await using second = await Device.open('cuda:1')
+  await using first = await Device.open('cuda:0')
+  const tensors = [first, second].map(device => device.zeros([3]))
+  return Promise.all(
+    [first, second].map((device, i) => device.readFloat32(tensors[i]!).then(data => [...data])),
+  )
+}
+
+const ways: Record<string, () => Promise<unknown>> = { memory, fault, open, two }
 process.stdout.write(JSON.stringify(await ways[process.argv[2] as string]?.()))

@@ -43,6 +43,13 @@ emulatedTest('device numbers that do not exist are named, with those that do', a
   })
 })
 
+emulatedTest('two devices: kernels of each go to its own', async t => {
+  t.deepEqual((await child('two', { EMULATOR_DEVICES: '2' })) as unknown, [
+    [0, 0, 0],
+    [0, 0, 0],
+  ])
+})
+
 emulatedTest("options of the CPU: refused by a named GPU, ignored aloud where 'auto' takes one", async t => {
   useAsCuda(buildEmulated())
   await t.throwsAsync(Device.open('cuda', { threads: 2 }), {
