@@ -56,7 +56,7 @@ export function probePlugin(name: PluginName): PluginDevices {
 function missing(name: PluginName, path: string): string {
   return name === 'cuda'
     ? `this build holds no CUDA kernels (${lastBuildReason()})`
-    : `the emulated device is not built (${path}); it is a test aid: node scripts/emulator.mjs`
+    : `the emulated device is not built (${path}); it is a test aid: node scripts/emulator.mjs plugin`
 }
 
 /** Why the last build left CUDA out. */

@@ -18,6 +18,8 @@ export interface BuildStatus {
   compiler: string | null
   cmakeFound?: boolean
   warnings?: number
+  /** LUFFY_CUDA and LUFFY_CUDA_ARCH, which the next build takes where they are not set. */
+  choices?: { choice: string; architectures: string }
   /** Of luffy_cuda.so; `reason` says why there is none. */
   cuda?: { ok: boolean; architectures: string; seconds: number; reason: string | null }
   reason?: string

@@ -19,7 +19,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { buildCuda, cudaFailure, cudaIsWanted } from './build-cuda.mjs'
+import { buildCuda, cudaChoices, cudaFailure, cudaIsWanted } from './build-cuda.mjs'
 import { nativeBackends, readNativeSources } from './native-sources.mjs'
 import { cmakeIsUsable, findTools, installToolsCommand } from './native-tools.mjs'
 
@@ -68,6 +68,24 @@ function lockIsHeld(lock) {
   }
 }
 
+// What of a command's output says why it failed: a compiler's line, or CMake's with what it says below.
+export function firstError(lines) {
+  const ofCompiler = lines.find(
+    line =>
+      /nvcc fatal|\berror\b.*:|undefined reference|No such file/i.test(line) && !line.includes('CMake Error'),
+  )
+  if (ofCompiler !== undefined) return ofCompiler.trim()
+  const cmake = lines.findIndex(line => /CMake Error/.test(line))
+  if (cmake >= 0)
+    return lines
+      .slice(cmake, cmake + 8)
+      .map(line => line.trim())
+      .filter(line => line !== '')
+      .slice(0, 3)
+      .join(' ')
+  return lines.findLast(line => line.trim() !== '')?.trim()
+}
+
 // Runs a command; every line goes to the log and to onLine. Throws with the first compiler error.
 function run(command, args, { env, log, onLine }) {
   return new Promise((done, reject) => {
@@ -96,11 +114,7 @@ function run(command, args, { env, log, onLine }) {
       if (code === 0) return done()
       take(rest.stdout)
       take(rest.stderr)
-      const wrong =
-        lines.find(line => /\berror\b.*:|undefined reference|No such file|CMake Error/i.test(line)) ??
-        lines.findLast(line => line.trim() !== '') ??
-        `exit code ${code}`
-      reject(new BuildFailure(wrong.trim(), `the whole log is ${log}`))
+      reject(new BuildFailure(firstError(lines) ?? `exit code ${code}`, `the whole log is ${log}`))
     })
   })
 }
@@ -254,12 +268,16 @@ export async function buildNative({
       status.ok = true
       status.warnings = readFileSync(log, 'utf8').match(/ warning: /g)?.length ?? 0
       status.upToDate = before !== 0 && modified(addon) === before
-      if (folder === 'Release') status.cuda = await addCuda({ ...work, onProgress }, list, clean)
-      const failure = status.cuda ? cudaFailure(status.cuda) : null
+      const last = readBuildStatus()?.choices
+      const choices = cudaChoices(last)
+      status.choices = last
+      if (folder === 'Release') status.cuda = await addCuda({ ...work, onProgress }, list, clean, choices)
+      const failure = status.cuda ? cudaFailure(status.cuda, choices.choice) : null
       if (failure !== null) {
         status.ok = false
         throw new BuildFailure(failure, `the whole log is ${log}`)
       }
+      status.choices = choices
     } catch (error) {
       status.reason = error instanceof Error ? error.message : String(error)
       status.hint = error instanceof BuildFailure ? error.hint : `the whole log is ${log}`
@@ -267,7 +285,10 @@ export async function buildNative({
     status.seconds = Number(((performance.now() - start) / 1000).toFixed(1))
     // What the last real build took stays on record.
     const last = readBuildStatus()
-    const record = status.upToDate && status.ok && last?.ok ? { ...last, cuda: status.cuda } : status
+    const record =
+      status.upToDate && status.ok && last?.ok
+        ? { ...last, cuda: status.cuda, choices: status.choices }
+        : status
     if (folder === 'Release')
       writeFileSync(join(root, 'build/status.json'), `${JSON.stringify(record, null, 2)}\n`)
     return status
@@ -275,16 +296,23 @@ export async function buildNative({
 }
 
 // The CUDA backend beside the addon: { ok, architectures, seconds, reason }. Without it an older one is taken away.
-async function addCuda({ jobs, log, onProgress, tools }, list, clean) {
+async function addCuda({ jobs, log, onProgress, tools }, list, clean, { choice, architectures }) {
   const plugin = join(root, 'build/Release/luffy_cuda.so')
-  const { wanted, reason } = cudaIsWanted(tools)
+  const { wanted, reason } = cudaIsWanted(tools, choice)
   const total = list.sources.cuda.length + list.sources.pluginCore.length
   const onLine = fileCounter(total, onProgress, 'the CUDA kernels')
   if (clean) rmSync(join(root, 'build/cmake-cuda'), { recursive: true, force: true })
   const cuda = wanted
-    ? await buildCuda({ root, jobs, run: (command, args) => run(command, args, { log, onLine }) })
+    ? await buildCuda({
+        root,
+        jobs,
+        run: (command, args) => run(command, args, { log, onLine }),
+        nvcc: tools.nvcc.path,
+        chosen: architectures,
+      })
     : { ok: false, architectures: '', seconds: 0, reason }
-  if (!cuda.ok) rmSync(plugin, { force: true })
+  // A mistaken choice changes nothing.
+  if (!cuda.ok && !cuda.mistaken) rmSync(plugin, { force: true })
   return cuda
 }
 

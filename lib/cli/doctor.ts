@@ -31,6 +31,8 @@ export interface CudaReport extends PluginDevices {
   path: string
   exists: boolean
   architectures: string
+  /** Why the last build holds no CUDA kernels, or null. */
+  missing: string | null
   /** cuBLASLt; null where no CUDA kernels are built, which alone would use it. */
   products: ProductLibrary | null
 }
@@ -120,6 +122,12 @@ function findProblems(
   } else if (!cmakeUsable) {
     add('no CMake 3.19 or newer: the build uses node-gyp (CPU only)', installCommand, false)
   }
+  const { missing } = report.cuda
+  if (tools.nvcc && missing && missing !== 'LUFFY_CUDA=off')
+    add(`the CUDA kernels are not built: ${missing}`, 'npx luffy build', false)
+  const library = process.env.LUFFY_CUBLASLT
+  if (library && report.cuda.products?.reason)
+    add(`LUFFY_CUBLASLT is '${library}': ${report.cuda.products.reason}`, 'correct or unset it', false)
   return problems
 }
 
@@ -145,6 +153,7 @@ export async function runDoctor(): Promise<DoctorReport> {
       path: pluginPath('cuda'),
       exists: existsSync(pluginPath('cuda')),
       architectures: build?.cuda?.ok ? build.cuda.architectures : '',
+      missing: build?.cuda && !build.cuda.ok ? build.cuda.reason : null,
       ...probePlugin('cuda'),
       products: probeProducts('cuda'),
     },

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,7 +69,12 @@ std::string open_library(const LibrarySearch& search,
     return library != nullptr && why.empty();
   };
   const std::string chosen = variable(search.variable);
-  if (!chosen.empty()) return takes(chosen, true) ? "" : reason;
+  if (!chosen.empty()) {
+    // Opening a pipe would wait for whoever writes to it.
+    struct stat about {};
+    if (stat(chosen.c_str(), &about) == 0 && !S_ISREG(about.st_mode)) return chosen + ": not a regular file";
+    return takes(chosen, true) ? "" : reason;
+  }
   if (!search.only_named) {
     const std::vector<std::string> others = folders();
     for (const std::string& name : search.names) {

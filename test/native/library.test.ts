@@ -70,6 +70,11 @@ test('files are tried in their order, and the first that is good is taken', asyn
   writeFileSync(text, 'no library')
   t.regex(run({ ...env, THING_FILE: text }), /text\.so: .*(invalid ELF header|file too short)/)
   t.regex(run({ ...env, THING_FILE: '/nowhere.so' }), /nowhere\.so: cannot open/)
+  // A pipe would be waited for.
+  const pipe = join(folder, 'pipe.so')
+  execFileSync('mkfifo', [pipe])
+  t.is(run({ ...env, THING_FILE: pipe }), `${pipe}: not a regular file`)
+  t.is(run({ ...env, THING_FILE: folder }), `${folder}: not a regular file`)
   t.is(run(env, 'only-named'), absent)
   t.is(run({ ...env, THING_FILE: good }, 'only-named'), good)
 })
