@@ -285,6 +285,32 @@ export async function buildPeer(...defines) {
   return path
 }
 
+// Builds test/emulator/launch-test.cu as cards' kernels are built, by nvcc, on a runtime that prints what it is asked.
+// Returns its path.
+export async function buildLaunches() {
+  mkdirSync(folder, { recursive: true })
+  const { nvcc, include } = findToolkit()
+  const source = 'test/emulator/launch-test.cu'
+  const flags = ['-std=c++17', '-arch=compute_80', '-DLUFFY_BACKEND=cuda']
+  const object = join(folder, `launch-test-${sha(...flags, read(source), hashOfHeaders())}.o`)
+  if (!existsSync(object)) {
+    await run(nvcc, [...flags, '-c', source, '-o', `${object}.${process.pid}`])
+    renameSync(`${object}.${process.pid}`, object)
+  }
+  const host = [...common, ...warnings, '-DLUFFY_BACKEND=cuda', '-isystem', include]
+  const objects = [
+    object,
+    await compile('test/emulator/launch-runtime.cpp', host, 'launch-runtime'),
+    await compile('native/core/check.cpp', host, 'check'),
+  ]
+  const path = join(folder, `launch-test-${sha(...objects)}`)
+  if (!existsSync(path)) {
+    await run('g++', [...objects, '-o', `${path}.${process.pid}`])
+    renameSync(`${path}.${process.pid}`, path)
+  }
+  return path
+}
+
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const [command, ...rest] = process.argv.slice(2)
   if (command === 'missing') {
@@ -301,6 +327,8 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else if (command === 'peer') {
     console.log(await buildPeer(...rest))
+  } else if (command === 'launches') {
+    console.log(await buildLaunches())
   } else if (command === 'build') {
     try {
       console.log(await buildProgram(rest[0], rest[1], rest[2]))
@@ -310,7 +338,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     }
   } else {
     console.error(
-      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]] | peer [DEFINES]`,
+      `usage: node ${dirname(process.argv[1])}/emulator.mjs missing | build PROGRAM [FLAVOUR [ARCH]] | plugin [--optional | FLAVOUR [ARCH]] | peer [DEFINES] | launches`,
     )
     process.exitCode = 2
   }
