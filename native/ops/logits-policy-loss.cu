@@ -43,6 +43,16 @@ DEV float logit_gradient(const RowGradient& gradient, float logit, bool chosen, 
   return gradient.masked ? 0.0f : chosen ? gradient.chosen : value;
 }
 
+// Of row i of the launch.
+template <class T>
+DEV T* logits_of(const LogitsLossCall<T>& call, int64_t i) {
+  return call.logits + (call.first + i) * call.stride;
+}
+template <class T>
+DEV int64_t token_of(const LogitsLossCall<T>& call, int64_t i) {
+  return ld(call.tokens + call.first + i);
+}
+
 template <class T>
 DEV bool is_token(const LogitsLossCall<T>& call, int64_t token) {
   return token >= 0 && token < call.columns;
@@ -56,7 +66,7 @@ template <class T>
 DEV void finish_row(const LogitsLossCall<T>& call, int64_t i, const RowStatistics& row, float logit, bool writes,
                     RowGradient* gradient) {
   const int64_t r = call.first + i;
-  const int64_t token = ld(call.tokens + r);
+  const int64_t token = token_of(call, i);
   const bool known = is_token(call, token);
   if (!known && writes) leave_fault(call.faults, FaultKind::token, r, static_cast<int32_t>(token), call.columns);
   const double temperature = call.temperature.exact;
@@ -88,10 +98,9 @@ logits_policy_loss_kernel(const LogitsLossCall<T> call) {
   SHARED(RowGradient, shared_gradient, 1);
   const float factor = call.temperature.factor;
   const int64_t columns = call.columns;
-  const int64_t r = call.first + blockIdx.x;
-  T* const x = call.logits + r * call.stride;
+  T* const x = logits_of(call, blockIdx.x);
   const RowStatistics row = row_statistics<threads, wide>(x, columns, call.temperature.exact, factor, scratch);
-  const int64_t token = ld(call.tokens + r);
+  const int64_t token = token_of(call, blockIdx.x);
   if (threadIdx.x == 0) {
     const float logit = is_token(call, token) ? to_float(ld(x + token)) : NAN;
     finish_row(call, blockIdx.x, row, logit, true, shared_gradient);
@@ -144,7 +153,7 @@ logits_policy_loss_staged_kernel(const LogitsLossCall<T> call, int own) {
   const int64_t length = segment_columns(columns);
   const auto rank = static_cast<int>(cluster_rank());
   const int64_t row_of_launch = blockIdx.x / static_cast<unsigned>(segments / own);
-  T* const x = call.logits + (call.first + row_of_launch) * call.stride;
+  T* const x = logits_of(call, row_of_launch);
   const int64_t part = rank * own * length;  // the first column of this block, which stands at staged[0]
 
   for (int s = 0; s < own; ++s) {
@@ -175,7 +184,7 @@ logits_policy_loss_staged_kernel(const LogitsLossCall<T> call, int own) {
   const int segment = static_cast<int>(threadIdx.x) % segments;
   const RowPiece* there = cluster_map(&scratch->segments[segment % own], static_cast<unsigned>(segment / own));
   const RowStatistics row = statistics_of(join_pieces(ld_cluster(there), segments, temperature));
-  const int64_t token = ld(call.tokens + call.first + row_of_launch);
+  const int64_t token = token_of(call, row_of_launch);
   if (threadIdx.x == 0) {
     float logit = NAN;
     if (is_token(call, token)) {
