@@ -222,6 +222,7 @@ export const bfloat16Cases: readonly Bfloat16Case[] = [
     ]),
   halfForward({ t: 24, n: 80, k: 64, bias: true }),
   halfForward({ t: 1, n: 104, k: 520, bias: true }),
+  halfForward({ t: 24, n: 80, k: 64, residual: true }),
   halfForward({ t: 5, n: 40, k: 1040, bias: true, residual: true }),
   halfForward({ t: 24, n: 81, k: 65, residual: true, gap: 3 }),
   halfForward({ t: 5, n: 40, k: 1031, bias: true, gap: 1 }),

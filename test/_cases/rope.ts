@@ -65,6 +65,8 @@ export const cases: readonly OpCase[] = [false, true].flatMap(inverse => [
   ropeCase({ rows: 131, heads: 2, d: 34, inverse, gap: 1 }),
   ropeCase({ rows: 70_001, heads: 1, d: 4, inverse }),
   ropeCase({ rows: 19, heads: 3, d: 40, inverse, gap: 4 }),
+  // Heads begin at multiples of 16 bytes, their second halves at multiples of 8.
+  ropeCase({ rows: 19, heads: 4, d: 20, inverse }),
 ])
 
 export const bfloat16Cases: readonly Bfloat16Case[] = [false, true].flatMap(inverse =>

@@ -102,10 +102,13 @@ export function samplingCase(sizes: SamplingSizes): OpCase {
     bytes: 4 * rows * v,
     make: random => ({
       logits: normal(random, [rows, v], deviation, gap),
-      counters: int32(
-        Array.from({ length: rows * 3 }, () => random.integer(1 << 30)),
-        [rows, 3],
-      ),
+      counters: {
+        ...int32(
+          Array.from({ length: rows * 3 }, () => random.integer(1 << 30)),
+          [rows, 3],
+        ),
+        gap,
+      },
     }),
     outputs: {
       tokens: { shape: [rows], dtype: 'int32' },

@@ -33,13 +33,15 @@ export interface RowSizes {
   deviation?: number
   /** A tenth of the logits are -infinity (never the token's own). */
   holes?: boolean
+  /** Of logits and their gradient. */
+  gap?: number
 }
 
 export function makeRows(
   random: Parameters<OpCase['make']>[0],
-  { rows, v, deviation = 2, holes = false }: RowSizes,
+  { rows, v, deviation = 2, holes = false, gap = 0 }: RowSizes,
 ): HostTensors {
-  const logits = normal(random, [rows, v], deviation)
+  const logits = normal(random, [rows, v], deviation, gap)
   const tokens = integers(random, rows, Math.max(v, 1))
   if (holes) {
     for (let i = 0; i < rows * v; i++) {
@@ -52,13 +54,14 @@ export function makeRows(
 
 function nameOf(
   kind: string,
-  { rows, v, temperature = 1, deviation = 2, holes }: RowSizes,
+  { rows, v, temperature = 1, deviation = 2, holes, gap }: RowSizes,
   ...more: (string | false)[]
 ): string {
   const marks = [
     temperature !== 1 && `temperature ${temperature}`,
     deviation !== 2 && `deviation ${deviation}`,
     holes && 'logits of -infinity',
+    gap && 'strided',
     ...more,
   ]
   return [`${kind} ${rows}x${v}`, ...marks.filter(Boolean)].join(', ')
@@ -104,7 +107,7 @@ export function backwardCase(sizes: RowSizes & { inPlace?: boolean }): OpCase {
     flops: 6 * rows * v,
     bytes: 8 * rows * v,
     make: random => ({ ...makeRows(random, sizes), gradLogProbs: normal(random, [rows]) }),
-    outputs: inPlace ? {} : { gradLogits: { shape: [rows, v] } },
+    outputs: inPlace ? {} : { gradLogits: { shape: [rows, v], gap: sizes.gap } },
     written: inPlace ? ['logits'] : [],
     enqueue: ({ ops, handle }, tensors) =>
       ops.tokenLogProbBackward(
@@ -142,9 +145,12 @@ const sizes: readonly RowSizes[] = [
   { rows: 3, v: 131_071 },
   { rows: 70_001, v: 3 },
   { rows: 3, v: 20 },
+  { rows: 3, v: 20, gap: 4 },
   { rows: 2, v: 1024, holes: true },
   { rows: 2, v: 20_012, temperature: 0.7 },
   { rows: 2, v: 16_411, deviation: 10 },
+  // The shortest row of several segments.
+  { rows: 2, v: 16_384 },
 ]
 
 export const cases: readonly OpCase[] = [

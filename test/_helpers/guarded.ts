@@ -14,6 +14,8 @@ const arrays: Record<DType, new (length: number) => Data> = {
   float16: Uint16Array,
 }
 
+export const bytesOf = (dtype: DType): number => new arrays[dtype](0).BYTES_PER_ELEMENT
+
 // Around inputs stands NaN, which spoils the result of an op that reads it; around results, numbers that no op makes.
 const sentinels: Record<DType, number> = {
   float32: -7.0625e11,

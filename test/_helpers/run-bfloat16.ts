@@ -7,7 +7,15 @@ import { type Bfloat16Case, numbersOf } from '../_cases/bfloat16.js'
 import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits } from './compare.js'
 import { isCuda, type OpDevices } from './op-devices.js'
-import { exportFolder, exporting, resultNames, runCase, type Tolerances } from './run-cases.js'
+import {
+  exportFolder,
+  exporting,
+  resultNames,
+  runCase,
+  smallCases,
+  type Tolerances,
+  testPlaces,
+} from './run-cases.js'
 
 const showErrors = process.env.LUFFY_SHOW_ERRORS === '1'
 
@@ -37,6 +45,7 @@ export function testBfloat16(
     )
     return
   }
+  testPlaces(test, devices, smallCases(cases))
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'bfloat16', i))

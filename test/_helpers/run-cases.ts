@@ -3,14 +3,15 @@
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestFn } from 'ava'
+import type { DType } from '../../lib/native.js'
 import { CounterRandom } from '../../lib/random.js'
 import type { Device } from '../../lib/tensor/device.js'
 import type { Data, HostTensors, OpCase } from '../_cases/case.js'
 import { exportCases, measureOf } from './case-export.js'
 import { isClose, sameBits, type Tolerance } from './compare.js'
 import { withEnvironment } from './environment.js'
-import { Guarded } from './guarded.js'
-import type { OpDevices } from './op-devices.js'
+import { bytesOf, Guarded } from './guarded.js'
+import { isCuda, type OpDevices } from './op-devices.js'
 
 /** By result. */
 export type Tolerances = Readonly<Record<string, Tolerance>>
@@ -96,6 +97,7 @@ export function testCases(
       }
     }
   })
+  testPlaces(test, devices, smallCases(cases))
   for (const [i, oneCase] of cases.entries()) {
     test(oneCase.name, async t => {
       const inputs = oneCase.make(new CounterRandom(1, 'case', i))
@@ -127,6 +129,53 @@ export function testCases(
   }
 }
 
+/**
+ * One test: the cases on CUDA with one tensor after the other at a multiple of 8 bytes but not of 16, and next to one, the
+ * others at multiples of 64, as slices of larger tensors stand: a kernel that forgets one of them misses its alignment.
+ * Another: no two strided tensors with one gap.
+ */
+export function testPlaces(test: TestFn, devices: OpDevices, cases: readonly OpCase[]): void {
+  test.serial(`each tensor alone off sixteen bytes${numbered(test, 'places', ', table ')}`, async t => {
+    for (const { device, label } of devices.all.filter(isCuda)) {
+      for (const [i, oneCase] of cases.entries()) {
+        const inputs = oneCase.make(new CounterRandom(3, 'places', i))
+        const aligned = await runCase(device, oneCase, inputs, 64)
+        const apart = [...Object.keys(inputs), ...Object.keys(oneCase.outputs)]
+        for (const [moved, bytes] of apart.flatMap(name => [[name, 8] as const, [name, 0] as const])) {
+          const results = await runCase(device, oneCase, inputs, (name, dtype) =>
+            name === moved ? 64 + (bytes / bytesOf(dtype) || 1) : 64,
+          )
+          for (const name of resultNames(oneCase)) {
+            const what = `${label}, ${oneCase.name}: ${name}, ${moved} apart`
+            sameBits(t, what, results[name]!, aligned[name]!)
+          }
+        }
+      }
+    }
+    t.true(cases.length > 0, 'no case is small enough')
+  })
+  test.serial(`each tensor by its own stride${numbered(test, 'strides', ', table ')}`, async t => {
+    for (const { device, label } of devices.all.filter(isCuda)) {
+      for (const [i, oneCase] of cases.entries()) {
+        const inputs = oneCase.make(new CounterRandom(3, 'places', i))
+        const names = [...Object.keys(inputs), ...Object.keys(oneCase.outputs)]
+        const alike = await runCase(device, oneCase, inputs, 64)
+        const results = await runCase(device, oneCase, inputs, 64, (name, gap) =>
+          gap === 0 ? 0 : gap + 1 + names.indexOf(name),
+        )
+        for (const name of resultNames(oneCase)) {
+          sameBits(t, `${label}, ${oneCase.name}: ${name}`, results[name]!, alike[name]!)
+        }
+      }
+    }
+    t.true(cases.length > 0, 'no case is small enough')
+  })
+}
+
+/** Those whose work is little enough to be done twice for every tensor. */
+export const smallCases = (cases: readonly OpCase[]): readonly OpCase[] =>
+  cases.filter(({ bytes, flops }) => bytes < 2 * otherOrderBytes && flops < otherOrderFlops)
+
 const tables = new WeakMap<TestFn, Map<string, number>>()
 /** A file may test several tables of a kind: '' for the first, then `between` and its number. */
 function numbered(test: TestFn, kind: string, between: string): string {
@@ -137,22 +186,30 @@ function numbered(test: TestFn, kind: string, between: string): string {
   return count === 1 ? '' : `${between}${count}`
 }
 
+/** Elements before and after each tensor, the same for all or by name. */
+export type Guards = number | ((name: string, dtype: DType) => number)
+
 /** Results of a case, guards checked. */
 export async function runCase(
   device: Device,
   oneCase: OpCase,
   inputs: HostTensors,
-  guard = 61,
+  guards: Guards = 61,
+  gapOf: (name: string, gap: number) => number = (_, gap) => gap,
 ): Promise<Results> {
   const { outputs, written = [] } = oneCase
+  const guardOf = (name: string, dtype: DType = 'float32') =>
+    typeof guards === 'number' ? guards : guards(name, dtype)
   const placed: Record<string, Guarded> = {}
   try {
     device.scope(() => {
-      for (const [name, input] of Object.entries(inputs)) {
-        placed[name] = new Guarded(device, input, written.includes(name), guard)
+      for (const [name, host] of Object.entries(inputs)) {
+        const input = { ...host, gap: gapOf(name, host.gap ?? 0) }
+        placed[name] = new Guarded(device, input, written.includes(name), guardOf(name, input.dtype))
       }
-      for (const [name, output] of Object.entries(outputs)) {
-        placed[name] = new Guarded(device, output, true, guard)
+      for (const [name, spec] of Object.entries(outputs)) {
+        const output = { ...spec, gap: gapOf(name, spec.gap ?? 0) }
+        placed[name] = new Guarded(device, output, true, guardOf(name, output.dtype))
       }
       const tensors = Object.fromEntries(Object.entries(placed).map(([name, { tensor }]) => [name, tensor]))
       oneCase.prepare?.(device, tensors)

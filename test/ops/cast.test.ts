@@ -8,7 +8,7 @@ import { sameBits } from '../_helpers/compare.js'
 import { failsOnStream } from '../_helpers/failures.js'
 import { useDevices } from '../_helpers/op-devices.js'
 import { testBfloat16 } from '../_helpers/run-bfloat16.js'
-import { exportFolder, exporting, runCase, testCases } from '../_helpers/run-cases.js'
+import { exportFolder, exporting, runCase, smallCases, testCases, testPlaces } from '../_helpers/run-cases.js'
 
 const devices = useDevices(test)
 
@@ -28,6 +28,8 @@ if (exportFolder !== undefined) {
     ),
   )
 }
+
+testPlaces(test, devices, smallCases(cases))
 
 // Rounding is exact: the numbers that the bits stand for are compared, NaN with NaN, and -0 is not 0.
 for (const [i, oneCase] of cases.entries()) {
