@@ -30,11 +30,16 @@ constexpr size_t kMostWorkspace = size_t{32} << 20;
 struct Object {
   uint32_t kind;
 };
+int objects = 0;  // that are there
+
 template <uint32_t kind_>
 struct Typed : Object {
   static constexpr uint32_t magic = kind_;
-  Typed() : Object{kind_} {}
-  ~Typed() { kind = 0; }
+  Typed() : Object{kind_} { ++objects; }
+  ~Typed() {
+    kind = 0;
+    --objects;
+  }
 };
 
 struct Handle : Typed<0x4c740001> {};
@@ -228,7 +233,11 @@ int destroy(void* object) {
   delete typed;
   return kSuccess;
 }
-EXPORTED int cublasLtDestroy(void* handle) { return destroy<Handle>(handle); }
+EXPORTED int cublasLtDestroy(void* handle) {
+  const int status = destroy<Handle>(handle);
+  if (objects != 0) log_line("left " + std::to_string(objects));
+  return status;
+}
 
 EXPORTED int cublasLtMatmulDescCreate(void** desc, int compute_type, int scale_type) {
   if (desc == nullptr || compute_type != 68 || scale_type != kFloat32) return kInvalidValue;

@@ -258,10 +258,16 @@ emulatedTest('a deterministic device never opens it, and the CPU takes the optio
   })
 })
 
-emulatedTest('its workspace is memory of the device: counted, and given back', async t => {
-  const { device } = await open(t)
-  t.is(device.info().liveBytes, 32 * 2 ** 20)
-  await device.dispose()
+emulatedTest('its workspace is memory of the device: counted, and given back with all else', async t => {
+  // What the library still has: other devices' objects, and no more after each further device.
+  const left: string[][] = []
+  for (let i = 0; i < 2; i++) {
+    const { device, log } = await open(t)
+    t.is(device.info().liveBytes, 32 * 2 ** 20)
+    await device.dispose()
+    left.push(log().filter(line => line.startsWith('left')))
+  }
+  t.deepEqual(left[1], left[0])
   for (const way of ['wrong', 'stopped']) {
     const { device: other } = await open(t, { way })
     t.is(other.info().liveBytes, 0, way)
