@@ -291,6 +291,8 @@ export const layouts: readonly (readonly [string, AttentionSizes])[] = [
   ],
 ]
 
+const hundreds = Array.from({ length: 601 }, (_, i) => i % 4)
+
 export const cases: readonly OpCase[] = [
   ...layouts.flatMap(([what, sizes]) => [forwardCase(what, sizes), backwardCase(what, sizes)]),
   forwardCase('odd lengths', { ...heads, ...packed(3, 1, 0, 17, 65) }, { lse: false }),
@@ -300,6 +302,9 @@ export const cases: readonly OpCase[] = [
     d: 8,
     ...packed(...Array.from({ length: 35_001 }, (_, i) => 1 + (i % 3))),
   }),
+  // More than the threads that plan them, and few enough for the emulator.
+  forwardCase('hundreds', { h: 1, k: 1, d: 8, ...packed(...hundreds) }),
+  backwardCase('hundreds', { h: 1, k: 1, d: 8, ...packed(...hundreds) }),
   backwardCase('many short', {
     h: 1,
     k: 1,

@@ -154,6 +154,8 @@ export const cases: readonly OpCase[] = [
   logitsLossCase({ rows: 7, v: 709, spoiled: true, name: 'entropy', objective: { entropyShare: 0.1 } }),
   // A row of eight segments, which a block takes alone or the blocks of a cluster share.
   logitsLossCase({ rows: 1, v: 16_391, name: 'entropy', objective: { entropyShare: 0.1 } }),
+  // More rows than one launch has metrics for.
+  logitsLossCase({ rows: 16_500, v: 3, name: 'regularized', objective: { shaping: 1 } }),
   logitsLossCase({ rows: 3, v: 70_001, name: 'regularized', objective: { shaping: 1 } }),
   logitsLossCase({ rows: 70_001, v: 3, name: 'regularized', objective: { shaping: 1 } }),
 ]

@@ -158,6 +158,8 @@ const sizes: readonly RmsNormSizes[] = [
   { rows: 17, c: 123, gap: 5 },
   { rows: 131, c: 16, groups: 7, gap: 3 },
   { rows: 5, c: 1031, epsilon: 0.5 },
+  // Fewer groups than the warps of a block, and columns beyond those in registers.
+  { rows: 3, c: 391 },
 ]
 
 export const cases: readonly OpCase[] = [

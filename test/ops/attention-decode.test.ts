@@ -256,6 +256,10 @@ async function failsByContents(
       /block 2 is not one of the cache's 2/,
       device => copyCacheBlocks(cacheOf(device), device.int32(Int32Array.of(0, 2), [1, 2])),
     ],
+    [
+      /block 2 is not one of the cache's 2/,
+      device => copyCacheBlocks(cacheOf(device), device.int32(Int32Array.of(2, 1), [1, 2])),
+    ],
   ])
 }
 

@@ -25,11 +25,14 @@ test('vectors longer than a grid of blocks and than a block of partial sums', as
   const n = 2_110_007
   const x = Float32Array.from({ length: n }, (_, i) => (i % 7) - 2)
   const sum = x.reduce((a, b) => a + b, 0)
+  const rows = 211_000
   for (const { device, label } of devices.all) {
     const results = device.scope(() => {
       const numbers = device.float32(x)
       const row = device.view(numbers, 0, [1, n], n)
-      return { sum: reduce(numbers, 'sum'), twice: add(row, row) }
+      // Three packs of sixteen bytes: the grid's step ends within a row.
+      const nines = device.view(numbers, 0, [rows, 9], 10)
+      return { sum: reduce(numbers, 'sum'), twice: add(row, row), nines: add(nines, nines) }
     })
     t.is((await device.readFloat64(results.sum))[0], sum, label)
     const twice = await device.readFloat32(results.twice)
@@ -38,6 +41,9 @@ test('vectors longer than a grid of blocks and than a block of partial sums', as
       -1,
       label,
     )
+    const nines = await device.readFloat32(results.nines)
+    const wrong = nines.findIndex((value, i) => value !== 2 * x[Math.floor(i / 9) * 10 + (i % 9)]!)
+    t.is(wrong, -1, `${label}: rows of nine`)
   }
 })
 

@@ -95,6 +95,8 @@ test('support on boundaries: ties go to the lower index, a prefix that reaches p
     [{ topP: 0.8 }, [0, 1, 3, 4]],
     [{ topK: 3, topP: 0.5 }, [1, 3]],
     [{ minP: 0.6 }, [1, 3, 4]],
+    // Rounded to float32, the logarithm of an eighth is less than half as probable.
+    [{ minP: 0.5 }, [1, 3, 4]],
     [{ minP: 0.4 }, [0, 1, 2, 3, 4]],
     [{ minP: 1 }, [1, 3, 4]],
     [{ topK: 1 }, [1]],
