@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { inParallel } from './emulator.mjs'
 import { findTools } from './native-tools.mjs'
+import { recordOptions } from './record-options.mjs'
 import { countInstructions } from './sass.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -124,25 +125,41 @@ export function compareBudgets(measured, known) {
 }
 
 async function main(args) {
+  const all = readdirSync(join(root, 'native/ops'))
+    .filter(name => name.endsWith('.cu'))
+    .sort()
+  const options = recordOptions(
+    'kernel-budgets',
+    args,
+    all.map(name => basename(name, '.cu')),
+  )
+  if (options.text !== undefined) {
+    console.log(options.text)
+    return options.code
+  }
+  const { only, write } = options
   const { nvcc } = findTools()
   if (!nvcc) {
     console.log('kernel budgets: skipped, no nvcc')
     return 0
   }
-  const only = args.includes('--only') ? args[args.indexOf('--only') + 1].split(',') : null
-  const files = readdirSync(join(root, 'native/ops'))
-    .filter(name => name.endsWith('.cu') && (!only || only.includes(basename(name, '.cu'))))
-    .sort()
-  if (files.length === 0) throw new Error('kernel budgets: no .cu file found')
+  const files = all.filter(name => !only || only.includes(basename(name, '.cu')))
   const written = existsSync(table) ? JSON.parse(readFileSync(table, 'utf8')) : { nvcc: '', kernels: {} }
   const folder = mkdtempSync(join(tmpdir(), 'luffy-budgets-'))
   const measured = {}
+  const compilations = files.length * architectures.length
+  let done = 0
+  let told = performance.now()
   try {
     for (const file of files) measured[file] = {}
     await inParallel(
       files.flatMap(file =>
         architectures.map(arch => async () => {
           measured[file][arch] = await compile(nvcc.path, `native/ops/${file}`, arch, folder)
+          done += 1
+          if (performance.now() - told < 10_000) return
+          told = performance.now()
+          console.error(`kernel budgets: ${done} of ${compilations} compilations`)
         }),
       ),
     )
@@ -150,7 +167,7 @@ async function main(args) {
     rmSync(folder, { recursive: true, force: true })
   }
   const count = Object.values(measured).flatMap(archs => Object.values(archs).flatMap(Object.keys)).length
-  if (args.includes('--write')) {
+  if (write) {
     for (const [file, archs] of Object.entries(measured))
       for (const [arch, kernels] of Object.entries(archs))
         for (const [name, now] of Object.entries(kernels)) {

@@ -6,6 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { buildPlugin, missing, root } from './emulator.mjs'
+import { recordOptions } from './record-options.mjs'
 
 async function main(args) {
   const reason = missing()
@@ -21,9 +22,13 @@ async function main(args) {
   const { trafficCases } = await load('_traffic-cases.js')
   const { documentPath, documentWith, kernelTable } = await load('_traffic-table.js')
 
-  const stems = args.includes('--only') ? args[args.indexOf('--only') + 1].split(',') : []
+  const options = recordOptions('kernel-traffic', args, [...new Set(trafficCases.map(({ stem }) => stem))])
+  if (options.text !== undefined) {
+    console.log(options.text)
+    return options.code
+  }
+  const stems = options.only ?? []
   const cases = trafficCases.filter(({ stem }) => stems.length === 0 || stems.includes(stem))
-  if (cases.length === 0) throw new Error(`kernel traffic: no case of ${stems.join(', ')}`)
   await buildPlugin()
   const measured = await measureTraffic(stems)
   const known = existsSync(recordPath) ? readRecord() : {}
@@ -33,7 +38,7 @@ async function main(args) {
   const wrong = brokenGates(cases, measured)
   for (const text of wrong) console.error(text)
   const different = changes(measured, kept)
-  if (!args.includes('--write')) {
+  if (!options.write) {
     for (const text of different) console.error(text)
     console.log(
       `kernel traffic: ${cases.length} cases, ${wrong.length} gates broken, ${different.length} numbers not as in the record${different.length > 0 ? ' (--write renews it)' : ''}`,

@@ -242,3 +242,18 @@ if (missingReason) {
     )
   })
 }
+
+test('options that there are not, and files, are named before anything is compiled', async t => {
+  for (const [args, message] of [
+    [['--wirte'], /Unknown option '--wirte'[\s\S]*usage: /],
+    [['--only'], /argument missing/],
+    [['--only', 'swiglu,nonsense'], /no kernel file 'nonsense', expected adamw, /],
+  ] as const) {
+    const error = await t.throwsAsync<Error & { code?: number; stdout?: string }>(
+      execute(process.execPath, [script, ...args]),
+    )
+    t.is(error?.code, 2, args.join(' '))
+    t.regex(error?.stdout ?? '', message)
+  }
+  t.regex((await execute(process.execPath, [script, '--help'])).stdout, /^usage: /)
+})
