@@ -1,7 +1,8 @@
-// npm run bench [-- --only NAME --quick --threads 2 --json FILE --check --profile --peers]
+// npm run bench [-- --only NAME --quick --device cuda --threads 2 --json FILE --check --profile --peers]
 //
 // Times every case beside the roofs of this machine, prints a table and, with --json, writes a record.
 import { parseArgs } from 'node:util'
+import { ConfigError, LuffyError } from '../lib/errors.js'
 import { Device } from '../lib/tensor/device.js'
 import { type Bench, type BenchCase, type Row, verdictOf } from './bench.js'
 import { cases } from './cases.js'
@@ -26,6 +27,7 @@ const help = `npm run bench [-- options]
   --list        print the names
   --patience S  wait up to S seconds a case for rounds in which no other process is at work
   --quick       a fifth of the time
+  --device NAME  cpu (default), cuda or cuda:N: its own bandwidth and matrix rate are the roofs, oneDNN is left out
   --threads N   threads of the device and of its peers (default 2)
   --json FILE   write a record of the run; without FILE it goes to the standard output
   --check       exit with 1 when a case is below its floor
@@ -44,6 +46,7 @@ const { values: options } = parseArgs({
     list: { type: 'boolean', default: false },
     patience: { type: 'string', default: '0' },
     quick: { type: 'boolean', default: false },
+    device: { type: 'string', default: 'cpu' },
     threads: { type: 'string', default: '2' },
     json: { type: 'string' },
     check: { type: 'boolean', default: false },
@@ -53,7 +56,13 @@ const { values: options } = parseArgs({
   },
 })
 
-await main()
+try {
+  await main()
+} catch (error) {
+  if (!LuffyError.isInstance(error)) throw error
+  console.error(error.message)
+  process.exitCode = error.exitCode
+}
 
 async function main(): Promise<void> {
   const wanted = options.only?.split(',')
@@ -62,20 +71,23 @@ async function main(): Promise<void> {
     console.log(options.help ? help : cases.map(({ name }) => name).join('\n'))
     return
   }
-  if (chosen.length === 0) throw new Error(`no case holds "${options.only}"; --list prints their names`)
+  if (chosen.length === 0)
+    throw new ConfigError(`no case holds "${options.only}"`, { hint: '--list prints their names' })
 
   const threads = Number(options.threads)
   const load = { before: currentLoad(), after: 0 }
-  await using device = await Device.open('cpu', { threads })
-  const started = await Peer.start(threads)
+  const onCpu = options.device === 'cpu'
+  await using device = await Device.open(options.device, onCpu ? { threads } : {})
+  const started = onCpu ? await Peer.start(threads) : 'without oneDNN, which is a peer of the CPU'
   const peer = typeof started === 'string' ? undefined : started
   if (typeof started === 'string') note(started)
   try {
     const roofs = new Roofs(device, peer)
-    const { isa } = device.info()
-    const machine = machineOf(isa, threads)
+    const { isa, description } = device.info()
+    const machine = machineOf(isa || description, threads)
     note(`${machine.cpu}, ${machine.cores} cores, ${isa}, ${threads} threads, load ${load.before}`)
-    note(peer?.onednn ? `oneDNN ${peer.onednn}` : 'without oneDNN (libdnnl-dev is not installed)')
+    if (onCpu) note(peer?.onednn ? `oneDNN ${peer.onednn}` : 'without oneDNN (libdnnl-dev is not installed)')
+    else note(`${device.name}: ${description}`)
     const bench: Bench = {
       device,
       threads,

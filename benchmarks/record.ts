@@ -13,6 +13,7 @@ export interface BenchRecord {
   /** Files differ from the commit. */
   changed: boolean
   node: string
+  /** `isa`: the instruction set of the CPU, or the name of the card. */
   machine: { cpu: string; cores: number; memoryGiB: number; isa: string; threads: number }
   /** The machine's load when the run began and ended: above `threads`, others were at work. */
   load: { before: number; after: number }

@@ -1,5 +1,6 @@
 // The roofs of this machine: the best float32 matrix rate (ours or oneDNN's, over large shapes), and the bandwidth of
-// reading and of scaling an array in place. Each call measures anew, for a few milliseconds.
+// reading and of scaling an array in place, on a device with memory of its own of summing and of copying one there. Each
+// call measures anew, for a few milliseconds.
 import { matmul } from '../lib/ops/matmul.js'
 import type { Device } from '../lib/tensor/device.js'
 import type { Tensor } from '../lib/tensor/tensor.js'
@@ -15,6 +16,9 @@ const shapes: readonly ProductShape[] = [
   { m: 4096, n: 384, k: 1024, transposeA: false, transposeB: true },
   { m: 384, n: 4096, k: 1024, ...plain },
 ]
+
+/** The emulated device runs a thread at a time. */
+const smallShapes: readonly ProductShape[] = [{ m: 64, n: 64, k: 64, ...plain }]
 
 export const flopsOf = ({ m, n, k }: ProductShape) => 2 * m * n * k
 export const nameOf = ({ m, n, k, transposeA, transposeB }: ProductShape) =>
@@ -47,7 +51,7 @@ export class Roofs {
   /** Picks the shape at which each side is fastest; the rounds between the cases measure these. */
   async calibrate(): Promise<void> {
     let best = 0
-    for (const shape of shapes) {
+    for (const shape of this.#device.name === 'emulated' ? smallShapes : shapes) {
       const operands = operandsOf(this.#device, shape)
       const rate = Math.max(...(await this.#rates(shape, operands, 3)))
       if (rate > best) {
@@ -83,20 +87,33 @@ export class Roofs {
     return Math.max(ours, onednn)
   }
 
-  /** Bytes per second; NaN without the peer program. */
+  /** Bytes per second; NaN on the CPU without the peer program. */
   async readBandwidth(bytes = 2 ** 26): Promise<number> {
-    if (this.#peer === undefined) return Number.NaN
-    const rate = await this.#peer.readBandwidth(bytes)
+    const rate = (await this.#peer?.readBandwidth(bytes)) ?? (await this.#deviceBandwidth(bytes, 'read'))
     this.history.read.push(rate)
     return rate
   }
 
-  /** Bytes per second, read and written; NaN without the peer program. */
+  /** Bytes per second, read and written; NaN on the CPU without the peer program. */
   async scaleBandwidth(bytes = 2 ** 26): Promise<number> {
-    if (this.#peer === undefined) return Number.NaN
-    const rate = await this.#peer.scaleBandwidth(bytes)
+    const rate = (await this.#peer?.scaleBandwidth(bytes)) ?? (await this.#deviceBandwidth(bytes, 'copy'))
     this.history.scale.push(rate)
     return rate
+  }
+
+  /** Of an array of `bytes` in the memory of a device that is not the CPU. */
+  async #deviceBandwidth(bytes: number, kind: 'read' | 'copy'): Promise<number> {
+    const device = this.#device
+    if (device.name === 'cpu') return Number.NaN
+    const from = device.zeros([Math.max(1, Math.floor(bytes / 4))])
+    const to = kind === 'read' ? device.empty([1], 'float64') : device.empty(from.shape)
+    const seconds = await timeOps(device, 4, () => {
+      if (kind === 'read') device.ops.reduce(device.handle, from.handle, 0, to.handle)
+      else device.ops.cast(device.handle, from.handle, to.handle)
+    })
+    from.dispose()
+    to.dispose()
+    return ((kind === 'read' ? 4 : 8) * from.size) / seconds
   }
 
   async #rates(shape: ProductShape, { a, b }: { a: Tensor; b: Tensor }, samples: number): Promise<number[]> {
