@@ -216,9 +216,7 @@ logits_policy_loss_staged_kernel(const LogitsLossCall<T> call, int own) {
 static int staged_segments(const Tensor& logits) {
   const int64_t columns = logits.shape[1];
   const int64_t bytes = dtype_bytes(logits.dtype);
-  const bool aligned = reinterpret_cast<uintptr_t>(logits.data) % 16 == 0 &&
-                       (logits.row_stride * bytes % 16 == 0 || logits.shape[0] <= 1);
-  if (columns <= kShortRow || !aligned) return 0;
+  if (columns <= kShortRow || !packs_aligned(logits)) return 0;
   constexpr int64_t kStatic = sizeof(RowScratch<kRowBlock>) + 256;
   const int64_t room = shared_memory_for(2) - kStatic;
   const int segments = row_segments(columns);
