@@ -202,13 +202,7 @@ logits_policy_loss_staged_kernel(const LogitsLossCall<T> call, int own) {
 #pragma unroll
     for (int j = 0; j < run; ++j)
       pack.at[j] = from_float<T>(logit_gradient(gradient, to_float(pack.at[j]), i + j == token, row.largest, factor));
-    if (end - i >= run) {
-      st128(x + i, pack);
-    } else {
-#pragma unroll
-      for (int j = 0; j < run; ++j)
-        if (i + j < end) st(x + i + j, pack.at[j]);
-    }
+    store_pack<true>(x + i, end - i, pack);
   }
 }
 
